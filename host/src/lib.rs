@@ -1,1 +1,16 @@
+//! The host: runs actors, supervises providers, serves control. A library; the binary is in `cli/`.
 
+pub mod actor;
+pub mod announce;
+pub mod artifact;
+pub mod assignment;
+pub mod capability;
+pub mod config;
+pub mod control;
+pub mod error;
+pub mod host;
+pub mod links;
+pub mod policy;
+pub mod provider;
+pub mod router;
+pub mod runtime;

@@ -1,1 +1,23 @@
+//! The kit that capability providers are made with: the [`Provider`] trait and what it speaks with.
+//!
+//! A provider is built into a host or runs as a process of its own, without change. It knows its links and the
+//! contracts it serves; it knows neither hosts nor other providers.
 
+#![forbid(unsafe_code)]
+
+mod args;
+mod link;
+mod provider;
+pub mod wire;
+
+pub use trellis_lattice::body::Body;
+pub use trellis_lattice::contract::{Interface, Signature};
+pub use trellis_lattice::error::{CallError, CallErrorKind};
+pub use trellis_lattice::id::{EntityId, LinkName};
+pub use trellis_lattice::message::command::StringMap;
+pub use trellis_lattice::message::invocation::{Answer, Call, Context, Head, Invocation, Trace};
+pub use trellis_lattice::message::link::Link;
+
+pub use crate::args::Args;
+pub use crate::link::{ActiveLink, LinkError, Role};
+pub use crate::provider::{Caller, Description, Environment, Factory, Health, Provider};

@@ -1,0 +1,79 @@
+//! The [`Provider`] trait, and what a provider is given when it starts.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+
+use crate::{ActiveLink, Answer, Args, Call, CallError, EntityId, Interface, Invocation, LinkError, StringMap};
+
+/// What a provider calls actors with.
+#[async_trait]
+pub trait Caller: Send + Sync + 'static {
+    /// Calls over one of the provider's own links. Dropping the future cancels the call.
+    async fn call(&self, call: Call<Args>) -> Result<Answer<Args>, CallError>;
+}
+
+/// What a provider is given when it starts.
+#[derive(Clone)]
+pub struct Environment {
+    /// Its id in the lattice: the source of its calls.
+    pub id: EntityId,
+    /// Its configs merged, later ones over earlier ones.
+    pub config: StringMap,
+    /// A directory of its own, mode 0700; exists.
+    pub data_dir: PathBuf,
+    /// To call actors with.
+    pub caller: Arc<dyn Caller>,
+}
+
+/// What a provider is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Description {
+    /// For people, e.g. `key-value (embedded)`.
+    pub name: &'static str,
+    /// The interfaces it serves to actors that link to it.
+    pub serves: Vec<Interface>,
+    /// The interfaces of actors that it calls over its links.
+    pub calls: Vec<Interface>,
+}
+
+/// Makes a provider of one kind: `builtin:<name>` finds its factory by name.
+pub type Factory = Arc<dyn Fn(Environment) -> Result<Arc<dyn Provider>, LinkError> + Send + Sync>;
+
+/// How a provider is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Health {
+    /// All is well.
+    Healthy,
+    /// Something is not; says what.
+    Unhealthy(String),
+}
+
+/// A capability provider. All methods are called on the host's async threads: they may await, never block.
+#[async_trait]
+pub trait Provider: Send + Sync + 'static {
+    /// What it is. Constant.
+    fn description(&self) -> Description;
+
+    /// A link to or from this provider was put, or its config changed. Called again for the same link when it is
+    /// already up: the new config replaces the old one. Links come one at a time, in any order, before or while calls
+    /// come. An error leaves the link down.
+    async fn link_up(&self, link: &ActiveLink) -> Result<(), LinkError>;
+
+    /// The link is gone; what it needed is given back. Idempotent. Calls in flight may finish.
+    async fn link_down(&self, link: &ActiveLink);
+
+    /// An actor calls over a link that was granted; `invocation.head` says which. May run many times at once.
+    /// The future is dropped when the caller leaves or the deadline passes.
+    async fn call(&self, invocation: Invocation<Args>) -> Result<Answer<Args>, CallError>;
+
+    /// Asked every few seconds, with a timeout that counts as unhealthy.
+    async fn health(&self) -> Health {
+        Health::Healthy
+    }
+
+    /// The host goes away: take no new work, finish what is there, at most for `limit`. Then it is dropped.
+    async fn drain(&self, limit: Duration);
+}

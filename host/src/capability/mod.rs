@@ -1,0 +1,4 @@
+//! Typed bridges between guests and the contracts that everyone has built in: one file per WIT package, all of one
+//! shape: `add_to_linker`, and calls by the router.
+
+pub(crate) mod http;

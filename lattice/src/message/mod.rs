@@ -1,0 +1,10 @@
+//! What travels in a lattice, as types: calls, links, presence, and the control messages and events of lattice v1.
+//!
+//! Shapes only. How they are encoded is [`crate::wire`]'s (ours) or JSON by serde (lattice v1's).
+
+pub mod command;
+pub mod event;
+pub mod inventory;
+pub mod invocation;
+pub mod link;
+pub mod presence;

@@ -1,0 +1,301 @@
+//! Every subject of the lattice is spelled here, from ids that cannot hold `.`, `*`, `>` or white space.
+//!
+//! Subjects of lattice v1 (control, events) are those that clients of wasmCloud 1.x use; the others are our own
+//! (PROTOCOL.md).
+
+use std::fmt;
+use std::sync::Arc;
+
+use crate::error::{Error, ErrorKind};
+use crate::id::{ConfigName, HostId, LatticeName, PeerId};
+use crate::message::event::EventName;
+
+/// A subject, or a pattern of subjects. Cheap to clone.
+#[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Subject(Arc<str>);
+
+impl Subject {
+    /// A subject that came from outside (a client of the gateway, a message's reply subject): 1 to 255 bytes of
+    /// printable ASCII, no empty token.
+    pub fn from_wire(text: &str) -> Result<Self, Error> {
+        let is_valid = (1..=255).contains(&text.len())
+            && text.bytes().all(|b| b.is_ascii_graphic())
+            && text.split('.').all(|token| !token.is_empty());
+        if !is_valid {
+            let shown: String = text.chars().take(64).collect();
+            return Err(Error::new(ErrorKind::Malformed, format!("subject {shown:?} is not valid")));
+        }
+        Ok(Self(text.into()))
+    }
+
+    /// The text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// Its tokens.
+    pub fn tokens(&self) -> impl Iterator<Item = &str> {
+        self.0.split('.')
+    }
+
+    /// Whether `subject`, which has no wildcards, is one of those that this pattern means.
+    pub fn matches(&self, subject: &Self) -> bool {
+        let mut wanted = self.tokens();
+        let mut given = subject.tokens();
+        loop {
+            match (wanted.next(), given.next()) {
+                (Some(">"), Some(_)) | (None, None) => return true,
+                (Some("*"), Some(_)) => {}
+                (Some(want), Some(have)) if want == have => {}
+                _ => return false,
+            }
+        }
+    }
+}
+
+impl fmt::Display for Subject {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl fmt::Debug for Subject {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+/// The name of a queue group: each message goes to one of its members.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct QueueGroup(Arc<str>);
+
+impl QueueGroup {
+    /// A group named by a client of the gateway.
+    pub fn from_wire(text: &str) -> Result<Self, Error> {
+        Subject::from_wire(text).map(|subject| Self(subject.0))
+    }
+
+    /// The text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+/// Where frames for `peer` go: calls, and chunks and credits of their bodies.
+pub fn inbox(lattice: &LatticeName, peer: &PeerId) -> Subject {
+    Subject(format!("trellis.rpc.{lattice}.{peer}").into())
+}
+
+/// Where answers to the call in `slot` of `peer` go, "no responders" among them.
+pub fn reply_slot(lattice: &LatticeName, peer: &PeerId, slot: u32) -> Subject {
+    Subject(format!("trellis.rpc.{lattice}.{peer}.{slot}").into())
+}
+
+/// All reply slots of `peer`.
+pub fn reply_slots(lattice: &LatticeName, peer: &PeerId) -> Subject {
+    Subject(format!("trellis.rpc.{lattice}.{peer}.*").into())
+}
+
+/// The slot of a subject made by [`reply_slot`].
+pub fn slot_of(subject: &Subject) -> Option<u32> {
+    subject.tokens().nth(4)?.parse().ok()
+}
+
+/// Where hosts say that they are there and what they run.
+pub fn presence(lattice: &LatticeName) -> Subject {
+    Subject(format!("trellis.presence.{lattice}").into())
+}
+
+/// Where a peer that joins asks everyone to say so now.
+pub fn presence_query(lattice: &LatticeName) -> Subject {
+    Subject(format!("trellis.presence.{lattice}.query").into())
+}
+
+/// Where an event is published (lattice v1 §2; the prefix is fixed).
+pub fn event(lattice: &LatticeName, name: EventName) -> Subject {
+    Subject(format!("wasmbus.evt.{lattice}.{name}").into())
+}
+
+/// All events of a lattice.
+pub fn events(lattice: &LatticeName) -> Subject {
+    Subject(format!("wasmbus.evt.{lattice}.>").into())
+}
+
+/// The subjects of the control interface v1 of one lattice, under the default prefix.
+#[derive(Debug, Clone)]
+pub struct Control {
+    base: Arc<str>,
+}
+
+impl Control {
+    /// Those of `lattice`.
+    pub fn new(lattice: &LatticeName) -> Self {
+        Self { base: format!("wasmbus.ctl.v1.{lattice}").into() }
+    }
+
+    /// An operation on one host: `component.scale.<host>`, `host.get.<host>`, …
+    pub fn on_host(&self, operation: HostOperation, host: &HostId) -> Subject {
+        Subject(format!("{}.{}.{host}", self.base, operation.tail()).into())
+    }
+
+    /// What one host subscribes to for operations on itself, without a queue group.
+    pub fn all_on_host(&self, host: &HostId) -> [Subject; 4] {
+        ["component", "provider", "label", "host"].map(|noun| Subject(format!("{}.{noun}.*.{host}", self.base).into()))
+    }
+
+    /// An operation that any one host answers for the lattice, or that all answer.
+    pub fn on_lattice(&self, operation: LatticeOperation) -> Subject {
+        Subject(format!("{}.{}", self.base, operation.tail()).into())
+    }
+
+    /// `config.put.<name>`, `config.get.<name>`, `config.del.<name>`.
+    pub fn on_config(&self, verb: ConfigVerb, name: &ConfigName) -> Subject {
+        Subject(format!("{}.config.{}.{name}", self.base, verb.as_str()).into())
+    }
+
+    /// What every host subscribes to in a queue group: one answers for the lattice.
+    pub fn shared(&self) -> [(Subject, QueueGroup); 3] {
+        [("link.*", "link"), ("claims.get", "claims"), ("config.>", "config")].map(|(tail, group)| {
+            (Subject(format!("{}.{tail}", self.base).into()), QueueGroup(format!("{}.{group}", self.base).into()))
+        })
+    }
+
+    /// What every host subscribes to without a queue group: all answer, or those that can.
+    pub fn broadcast(&self) -> [Subject; 4] {
+        [
+            LatticeOperation::HostPing,
+            LatticeOperation::ComponentAuction,
+            LatticeOperation::ProviderAuction,
+            LatticeOperation::RegistryPut,
+        ]
+        .map(|operation| self.on_lattice(operation))
+    }
+
+    /// The noun, the verb and what follows them in a subject under this base.
+    pub fn parse<'a>(&self, subject: &'a Subject) -> Option<(&'a str, &'a str, Option<&'a str>)> {
+        let tail = subject.as_str().strip_prefix(&*self.base)?.strip_prefix('.')?;
+        let mut parts = tail.splitn(3, '.');
+        Some((parts.next()?, parts.next()?, parts.next()))
+    }
+}
+
+/// Operations addressed to one host.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[expect(missing_docs, reason = "named as lattice v1 names them")]
+pub enum HostOperation {
+    ComponentScale,
+    ComponentUpdate,
+    ProviderStart,
+    ProviderStop,
+    HostGet,
+    HostStop,
+    LabelPut,
+    LabelDel,
+}
+
+impl HostOperation {
+    fn tail(self) -> &'static str {
+        match self {
+            Self::ComponentScale => "component.scale",
+            Self::ComponentUpdate => "component.update",
+            Self::ProviderStart => "provider.start",
+            Self::ProviderStop => "provider.stop",
+            Self::HostGet => "host.get",
+            Self::HostStop => "host.stop",
+            Self::LabelPut => "label.put",
+            Self::LabelDel => "label.del",
+        }
+    }
+}
+
+/// Operations addressed to the lattice.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[expect(missing_docs, reason = "named as lattice v1 names them")]
+pub enum LatticeOperation {
+    HostPing,
+    ComponentAuction,
+    ProviderAuction,
+    RegistryPut,
+    LinkPut,
+    LinkGet,
+    LinkDel,
+    ClaimsGet,
+}
+
+impl LatticeOperation {
+    fn tail(self) -> &'static str {
+        match self {
+            Self::HostPing => "host.ping",
+            Self::ComponentAuction => "component.auction",
+            Self::ProviderAuction => "provider.auction",
+            Self::RegistryPut => "registry.put",
+            Self::LinkPut => "link.put",
+            Self::LinkGet => "link.get",
+            Self::LinkDel => "link.del",
+            Self::ClaimsGet => "claims.get",
+        }
+    }
+}
+
+/// Operations on a config.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[expect(missing_docs, reason = "named as lattice v1 names them")]
+pub enum ConfigVerb {
+    Put,
+    Get,
+    Del,
+}
+
+impl ConfigVerb {
+    fn as_str(self) -> &'static str {
+        match self {
+            Self::Put => "put",
+            Self::Get => "get",
+            Self::Del => "del",
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Control, HostOperation, LatticeName, Subject};
+
+    fn subject(text: &str) -> Subject {
+        Subject::from_wire(text).expect("valid")
+    }
+
+    #[test]
+    fn wildcards_match_as_nats_has_it() {
+        for (pattern, text, expected) in [
+            ("a.b", "a.b", true),
+            ("a.*", "a.b", true),
+            ("a.*", "a", false),
+            ("a.*", "a.b.c", false),
+            ("a.>", "a.b.c", true),
+            ("a.>", "a", false),
+            (">", "a.b", true),
+            ("*.b", "a.b", true),
+            ("a.b.c", "a.b", false),
+        ] {
+            assert_eq!(subject(pattern).matches(&subject(text)), expected, "{pattern} {text}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_subject_is_refused() {
+        for bad in ["", ".", "a.", ".a", "a..b", "a b", "a\tb", "a\r\nPUB x 0", "a\0", &"a".repeat(10_240)] {
+            assert!(Subject::from_wire(bad).is_err(), "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn control_subjects_are_those_of_v1() {
+        let lattice = LatticeName::parse("default").expect("valid");
+        let host = crate::id::HostId::parse(&nkeys::KeyPair::new_server().public_key()).expect("valid");
+        let control = Control::new(&lattice);
+        let scale = control.on_host(HostOperation::ComponentScale, &host);
+        assert_eq!(scale.as_str(), format!("wasmbus.ctl.v1.default.component.scale.{host}"));
+        assert_eq!(control.parse(&scale), Some(("component", "scale", Some(host.as_str()))));
+        assert!(control.all_on_host(&host)[0].matches(&scale));
+    }
+}
