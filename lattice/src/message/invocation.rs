@@ -103,12 +103,24 @@ pub struct Head {
     pub function: Arc<str>,
     /// The type that the source expects, if it said so.
     pub signature: Option<Signature>,
+    /// How arguments and result are written when they are bytes.
+    pub encoding: Encoding,
     /// 1 for the first attempt.
     pub attempt: u8,
     /// The revision of the link's record that the source saw.
     pub grant_epoch: u64,
     /// Deadline, depth, idempotency key, trace.
     pub context: Context,
+}
+
+/// How arguments and result are written when they are bytes.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub enum Encoding {
+    /// MessagePack in serde's shapes.
+    #[default]
+    Pack,
+    /// WAVE text, which the host that runs the actor parses and prints by the function's type: `trellis call`.
+    Wave,
 }
 
 /// A call as its target receives it.
