@@ -1,5 +1,7 @@
 //! A running actor: admission, a fresh instance per call (or a reused one for WASI 0.3), and the call itself.
 
+mod admission;
+
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -8,6 +10,8 @@ use trellis_lattice::error::CallError;
 use trellis_lattice::id::EntityId;
 use trellis_lattice::message::command::StringMap;
 use trellis_lattice::message::invocation::{Answer, Invocation};
+
+pub(crate) use admission::Permit;
 
 use crate::error::Result;
 use crate::router::Router;

@@ -20,3 +20,22 @@ impl Default for Limits {
         Self { max_instances: 64, max_queue: 1_024, memory_bytes: 64 << 20, execution_time: Duration::from_secs(30) }
     }
 }
+
+/// The largest component that is compiled.
+pub(crate) const COMPONENT_BYTES: usize = 32 << 20;
+/// The largest linear memory that any actor may be given.
+pub(crate) const MAX_MEMORY_BYTES: usize = 256 << 20;
+/// Elements of one table.
+pub(crate) const TABLE_ELEMENTS: usize = 20_000;
+/// Core instances, tables and linear memories of one instance of an actor.
+pub(crate) const CORE_INSTANCES: usize = 64;
+/// Tables of one instance of an actor.
+pub(crate) const TABLES: usize = 64;
+/// Linear memories of one instance of an actor.
+pub(crate) const MEMORIES: usize = 64;
+/// Resources that one instance holds at once.
+pub(crate) const RESOURCES: usize = 4_096;
+/// What a guest may hand to the host in one call; a list of dynamic values costs 32 an element.
+pub(crate) const HOSTCALL_BYTES: usize = 16 << 20;
+/// Names and values of the HTTP fields of one message.
+pub(crate) const HTTP_FIELDS_BYTES: usize = 32 << 10;

@@ -5,6 +5,7 @@
 pub mod value;
 
 mod engine;
+mod fault;
 mod limits;
 mod linker;
 mod polyfill;
@@ -12,5 +13,7 @@ mod precompiled;
 mod store;
 
 pub use engine::{Compiled, Runtime, Settings};
+pub(crate) use fault::call_error;
 pub use limits::Limits;
-pub(crate) use store::{Guest, State};
+pub(crate) use linker::EngineKind;
+pub(crate) use store::{Guest, Scope, State, Template};
