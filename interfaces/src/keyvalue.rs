@@ -1,0 +1,183 @@
+//! wasi:keyvalue 0.2.0-draft as it travels. A store resource is the name of its bucket; which data that names is
+//! decided by the provider, from the link.
+//!
+//! The parameters of a function are the fields of the type with its name, in order; its result is
+//! [`Result<T, Error>`](Error) with the `T` that is said there.
+
+use bytes::Bytes;
+use serde::{Deserialize, Serialize};
+
+/// `store`, with its version.
+pub const STORE: &str = "wasi:keyvalue/store@0.2.0-draft";
+
+/// `atomics`, with its version.
+pub const ATOMICS: &str = "wasi:keyvalue/atomics@0.2.0-draft";
+
+/// `batch`, with its version.
+pub const BATCH: &str = "wasi:keyvalue/batch@0.2.0-draft";
+
+/// Names of functions.
+pub mod function {
+    /// [`super::Open`].
+    pub const OPEN: &str = "open";
+    /// [`super::Get`].
+    pub const GET: &str = "get";
+    /// [`super::Set`].
+    pub const SET: &str = "set";
+    /// [`super::Delete`].
+    pub const DELETE: &str = "delete";
+    /// [`super::Exists`].
+    pub const EXISTS: &str = "exists";
+    /// [`super::ListKeys`].
+    pub const LIST_KEYS: &str = "list-keys";
+    /// [`super::Increment`].
+    pub const INCREMENT: &str = "increment";
+    /// [`super::GetMany`].
+    pub const GET_MANY: &str = "get-many";
+    /// [`super::SetMany`].
+    pub const SET_MANY: &str = "set-many";
+    /// [`super::DeleteMany`].
+    pub const DELETE_MANY: &str = "delete-many";
+}
+
+/// The error of all functions.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
+#[serde(rename_all = "kebab-case")]
+pub enum Error {
+    /// The link gives no bucket of that name.
+    #[error("no such store")]
+    NoSuchStore,
+    /// The link does not allow it.
+    #[error("access denied")]
+    AccessDenied,
+    /// Anything else, in words.
+    #[error("{0}")]
+    Other(String),
+}
+
+/// `store.open`; nothing comes back. A caller may leave it out: the other functions name the bucket again.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Open {
+    /// The identifier that the actor opens.
+    pub bucket: String,
+}
+
+/// `store.bucket.get`; an [`Option<Value>`](Value) comes back.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Get {
+    /// The identifier that the actor opened.
+    pub bucket: String,
+    /// The key.
+    pub key: String,
+}
+
+/// `store.bucket.set`; nothing comes back.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Set {
+    /// The identifier that the actor opened.
+    pub bucket: String,
+    /// The key.
+    pub key: String,
+    /// The value.
+    pub value: Value,
+}
+
+/// `store.bucket.delete`; nothing comes back, whether or not the key was there.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Delete {
+    /// The identifier that the actor opened.
+    pub bucket: String,
+    /// The key.
+    pub key: String,
+}
+
+/// `store.bucket.exists`; a `bool` comes back.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Exists {
+    /// The identifier that the actor opened.
+    pub bucket: String,
+    /// The key.
+    pub key: String,
+}
+
+/// `store.bucket.list-keys`; a [`KeyResponse`] comes back.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ListKeys {
+    /// The identifier that the actor opened.
+    pub bucket: String,
+    /// The cursor of the response before, none at first.
+    pub cursor: Option<u64>,
+}
+
+/// `atomics.increment`; the value after it, a `u64`, comes back.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Increment {
+    /// The identifier that the actor opened.
+    pub bucket: String,
+    /// The key.
+    pub key: String,
+    /// What is added.
+    pub delta: u64,
+}
+
+/// `batch.get-many`; a `Vec<Option<(String, Value)>>` comes back, in the order of `keys`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct GetMany {
+    /// The identifier that the actor opened.
+    pub bucket: String,
+    /// The keys.
+    pub keys: Vec<String>,
+}
+
+/// `batch.set-many`; nothing comes back.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SetMany {
+    /// The identifier that the actor opened.
+    pub bucket: String,
+    /// Keys and values; a later one wins over an earlier one with the same key.
+    pub key_values: Vec<(String, Value)>,
+}
+
+/// `batch.delete-many`; nothing comes back.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DeleteMany {
+    /// The identifier that the actor opened.
+    pub bucket: String,
+    /// The keys.
+    pub keys: Vec<String>,
+}
+
+/// A page of keys.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct KeyResponse {
+    /// The keys.
+    pub keys: Vec<String>,
+    /// For the next page; none when this was the last one.
+    pub cursor: Option<u64>,
+}
+
+/// A value, `list<u8>`.
+pub type Value = Bytes;
+
+#[cfg(test)]
+mod tests {
+    use super::{Error, Get, Set, Value};
+
+    #[test]
+    fn parameters_are_arrays_and_bytes_are_binary() {
+        let set = Set { bucket: "b".into(), key: "k".into(), value: Value::from_static(&[0, 255]) };
+        let bytes = rmp_serde::to_vec(&set).expect("encodes");
+        assert_eq!(bytes, [0x93, 0xa1, b'b', 0xa1, b'k', 0xc4, 2, 0, 255]);
+        let get: Get = rmp_serde::from_slice(&[0x92, 0xa1, b'b', 0xa1, b'k']).expect("decodes");
+        assert_eq!(get, Get { bucket: "b".into(), key: "k".into() });
+    }
+
+    #[test]
+    fn errors_go_by_their_wit_names() {
+        let bytes = rmp_serde::to_vec(&Err::<(), _>(Error::NoSuchStore)).expect("encodes");
+        assert_eq!(bytes, [b"\x81\xa3Err\xad".as_slice(), b"no-such-store"].concat());
+        let result: Result<Option<Value>, Error> =
+            rmp_serde::from_slice(b"\x81\xa3Err\x81\xa5other\xa4full").expect("decodes");
+        assert_eq!(result, Err(Error::Other("full".into())));
+    }
+}
