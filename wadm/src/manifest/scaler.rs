@@ -1,0 +1,102 @@
+//! Traits of a component: how many, where, and linked to what.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use crate::manifest::component::{Config, Secret};
+
+/// A trait of a component.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "type", content = "properties", rename_all = "lowercase")]
+pub enum Trait {
+    /// So many in the lattice, spread by weight.
+    SpreadScaler(Scaler),
+    /// So many on every host that fits.
+    DaemonScaler(Scaler),
+    /// A link from this component.
+    Link(LinkTrait),
+}
+
+/// How many, and where.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Scaler {
+    /// Instances.
+    #[serde(alias = "replicas")]
+    pub instances: u32,
+    /// Groups of hosts; empty means anywhere.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub spread: Vec<Spread>,
+}
+
+/// A group of hosts and its share.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Spread {
+    /// For people and annotations.
+    pub name: String,
+    /// Labels that a host must have.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub requirements: BTreeMap<String, String>,
+    /// Its share against the others'; 100 when absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub weight: Option<u32>,
+}
+
+/// A link from the component that has this trait.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct LinkTrait {
+    /// E.g. `wasi`.
+    pub namespace: String,
+    /// E.g. `keyvalue`.
+    pub package: String,
+    /// E.g. `store`, `atomics`.
+    pub interfaces: Vec<String>,
+    /// Its name; `default` when absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
+    /// This component's side.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub source: Option<LinkEnd>,
+    /// The component that is called.
+    pub target: LinkTarget,
+    /// The old way to write `source.config`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub source_config: Vec<Config>,
+    /// The old way to write `target.config`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub target_config: Vec<Config>,
+}
+
+/// Configs and secrets of one side of a link.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct LinkEnd {
+    /// Configs, later ones win.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub config: Vec<Config>,
+    /// Secrets.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub secrets: Vec<Secret>,
+}
+
+/// The component that a link calls.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(untagged)]
+pub enum LinkTarget {
+    /// Its name, with configs and secrets of its side.
+    End {
+        /// The component's name.
+        name: String,
+        /// Configs, later ones win.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        config: Vec<Config>,
+        /// Secrets.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        secrets: Vec<Secret>,
+    },
+    /// Only its name: the old way.
+    Name(String),
+}
