@@ -1,2 +1,49 @@
-//! To come.
-fn main() {}
+//! `cargo xtask`: what people and CI run on this repository.
+//!
+//! Each command has a module of its own; what they share is beside them: [`environment`] (the only place that reads the
+//! environment), [`workspace`] (where things are) and [`step`] (running programs and showing how far they are).
+
+mod environment;
+mod guests;
+mod step;
+mod workspace;
+
+use std::process::ExitCode;
+
+use anyhow::Result;
+use clap::{Parser, Subcommand};
+
+use crate::environment::Environment;
+use crate::workspace::Workspace;
+
+/// Builds, shows and checks Trellis.
+#[derive(Parser)]
+#[command(name = "cargo xtask", bin_name = "cargo xtask")]
+struct Args {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Prepares the guest tool chain and builds the example actors into target/guests
+    Guests,
+}
+
+fn main() -> ExitCode {
+    match run(Args::parse()) {
+        Ok(code) => code,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(args: Args) -> Result<ExitCode> {
+    let environment = Environment::read();
+    let workspace = Workspace::locate(&environment)?;
+    match args.command {
+        Command::Guests => guests::run(&workspace, &environment),
+    }
+}
