@@ -1,9 +1,13 @@
 //! Typed bridges between guests and the contracts that everyone has built in: one file per WIT package, all of one
 //! shape: `add_to_linker`, and calls by the router.
 
+mod builtin;
+
 pub(crate) mod bus;
 pub(crate) mod config;
 pub(crate) mod http;
 pub(crate) mod keyvalue;
 pub(crate) mod logging;
 pub(crate) mod output;
+
+pub use builtin::{Need, builtin, is_builtin_export};
