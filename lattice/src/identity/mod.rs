@@ -6,3 +6,6 @@ pub mod key;
 pub mod peer;
 pub mod token;
 pub mod trust;
+
+mod jws;
+mod strict;
