@@ -101,6 +101,11 @@ pub fn slot_of(subject: &Subject) -> Option<u32> {
     subject.tokens().nth(4)?.parse().ok()
 }
 
+/// Where the answer to one request inside a process goes; `number` is not used twice there.
+pub fn one_time_inbox(number: u64) -> Subject {
+    Subject(format!("_INBOX.trellis.{number}").into())
+}
+
 /// Where hosts say that they are there and what they run.
 pub fn presence(lattice: &LatticeName) -> Subject {
     Subject(format!("trellis.presence.{lattice}").into())

@@ -11,7 +11,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use futures::Stream;
 
-use crate::error::Result;
+use crate::error::{Error, ErrorKind, Result};
 use crate::subject::{QueueGroup, Subject};
 
 pub mod memory;
@@ -86,6 +86,17 @@ pub trait Transport: Send + Sync + std::fmt::Debug + 'static {
 
     /// Whether the broker can be reached now; a snapshot.
     fn is_connected(&self) -> bool;
+}
+
+/// What came for a request on `subject`, as its result.
+fn answered(subject: &Subject, answer: Option<Message>) -> Result<Message> {
+    match answer {
+        None => Err(Error::new(ErrorKind::Disconnected, format!("the connection closed before {subject} answered"))),
+        Some(Message { status: Some(Status::NoResponders), .. }) => {
+            Err(Error::new(ErrorKind::NoResponders, format!("nobody listens on {subject}")))
+        }
+        Some(message) => Ok(message),
+    }
 }
 
 /// A shared transport.
