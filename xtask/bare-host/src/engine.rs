@@ -39,9 +39,9 @@ pub(crate) fn engine(kind: Kind) -> anyhow::Result<Engine> {
     Ok(Engine::new(&config)?)
 }
 
-/// Compiles the component in the file `path`.
+/// Compiles the component in the file `path`, binary or text.
 pub(crate) fn load(engine: &Engine, path: &Path) -> anyhow::Result<Component> {
-    let bytes = std::fs::read(path).with_context(|| format!("reading {}", path.display()))?;
+    let bytes = wat::parse_file(path).with_context(|| format!("reading {}", path.display()))?;
     Ok(Component::new(engine, bytes)?)
 }
 
