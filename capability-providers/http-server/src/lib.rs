@@ -1,1 +1,20 @@
-//! To come.
+//! The built-in HTTP server: one listener per address of a host, shared by all links of that host.
+//!
+//! A link from this provider to an actor is a route: host and path prefix, the longest match wins. A request becomes
+//! a call over its link; the bodies of request and response are streamed both ways. See README.md.
+
+#![forbid(unsafe_code)]
+
+mod config;
+mod provider;
+
+mod listener;
+mod route;
+
+mod answer;
+mod body;
+mod connection;
+mod forward;
+
+pub use listener::Listeners;
+pub use provider::{HttpServer, NAME, factory};

@@ -5,17 +5,20 @@
 
 #![forbid(unsafe_code)]
 
+pub mod config;
+pub mod testing;
+pub mod wire;
+
 mod args;
 mod link;
 mod provider;
-pub mod wire;
 
 pub use trellis_lattice::body::Body;
 pub use trellis_lattice::contract::{Interface, Signature};
 pub use trellis_lattice::error::{CallError, CallErrorKind};
 pub use trellis_lattice::id::{EntityId, LinkName};
 pub use trellis_lattice::message::command::StringMap;
-pub use trellis_lattice::message::invocation::{Answer, Call, Context, Head, Invocation, Trace};
+pub use trellis_lattice::message::invocation::{Answer, Call, Context, Encoding, Head, Invocation, Trace};
 pub use trellis_lattice::message::link::Link;
 
 pub use crate::args::Args;

@@ -1,0 +1,79 @@
+//! The body of a request on its way to the actor: counted against its limit, and given up when the client stalls.
+
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use bytes::Bytes;
+use http_body::{Frame, SizeHint};
+use hyper::body::Incoming;
+use tokio::time::{Instant, Sleep};
+use trellis_provider_sdk::CallError;
+
+/// Set once a body went over its limit, so that the answer says 413 whatever the actor made of it.
+pub(crate) type Exceeded = Arc<AtomicBool>;
+
+/// A request body that is read as fast as the actor asks for it.
+pub(crate) struct Guarded {
+    incoming: Incoming,
+    left_bytes: u64,
+    exceeded: Exceeded,
+    stall_timeout: Duration,
+    /// Armed while the client owes the next frame.
+    stalled: Option<Pin<Box<Sleep>>>,
+}
+
+impl Guarded {
+    /// Guards `incoming`; `limit_bytes` may be `u64::MAX`.
+    pub(crate) fn new(incoming: Incoming, limit_bytes: u64, stall_timeout: Duration) -> (Self, Exceeded) {
+        let exceeded = Exceeded::default();
+        let guarded =
+            Self { incoming, left_bytes: limit_bytes, exceeded: exceeded.clone(), stall_timeout, stalled: None };
+        (guarded, exceeded)
+    }
+
+    fn poll_stalled(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let timeout = self.stall_timeout;
+        let stalled = self.stalled.get_or_insert_with(|| Box::pin(tokio::time::sleep_until(Instant::now() + timeout)));
+        stalled.as_mut().poll(cx)
+    }
+
+    fn count(&mut self, frame: Frame<Bytes>) -> Result<Frame<Bytes>, CallError> {
+        let length = frame.data_ref().map_or(0, Bytes::len) as u64;
+        match self.left_bytes.checked_sub(length) {
+            Some(left) => self.left_bytes = left,
+            None => {
+                self.exceeded.store(true, Ordering::Relaxed);
+                return Err(CallError::too_large("request body is over the limit of its link"));
+            }
+        }
+        Ok(frame)
+    }
+}
+
+impl http_body::Body for Guarded {
+    type Data = Bytes;
+    type Error = CallError;
+
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, CallError>>> {
+        let Poll::Ready(next) = Pin::new(&mut self.incoming).poll_frame(cx) else {
+            ready!(self.poll_stalled(cx));
+            return Poll::Ready(Some(Err(CallError::deadline("client stopped sending the request body"))));
+        };
+        self.stalled = None;
+        Poll::Ready(next.map(|frame| match frame {
+            Ok(frame) => self.count(frame),
+            Err(error) => Err(CallError::provider(format!("request body broke off: {error}"))),
+        }))
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.incoming.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.incoming.size_hint()
+    }
+}

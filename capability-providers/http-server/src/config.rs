@@ -1,0 +1,135 @@
+//! What providers and links may configure. Nothing else reads a config map.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use trellis_provider_sdk::config::{BYTE_SIZE, DURATION, Form, optional};
+use trellis_provider_sdk::{LinkError, StringMap};
+
+use crate::route::Pattern;
+
+const ADDRESS: Form<SocketAddr> =
+    Form { expected: "an IP address and a port", example: "127.0.0.1:8080", parse: |text| text.parse().ok() };
+
+const HOST: Form<String> =
+    Form { expected: "a host name without port, or `*.` and one", example: "shop.example.com", parse: host };
+
+const PATH: Form<String> =
+    Form { expected: "a path that begins with `/`, without query", example: "/api", parse: path };
+
+const COUNT: Form<usize> = Form {
+    expected: "a number from 1 to 1000000",
+    example: "10000",
+    parse: |text| text.parse().ok().filter(|n| (1..=1_000_000).contains(n)),
+};
+
+/// What listeners of a provider bound themselves with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Limits {
+    /// Connections at once; more wait in the kernel's backlog.
+    pub(crate) connections: usize,
+    /// For the head of a request, and for the next request on a connection kept alive.
+    pub(crate) header_timeout: Duration,
+    /// For a peer that neither sends the body it owes nor takes the response.
+    pub(crate) stall_timeout: Duration,
+}
+
+/// The config of the provider.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct ProviderConfig {
+    /// Where links listen that do not say it.
+    pub(crate) address: SocketAddr,
+    /// Limits of the listeners.
+    pub(crate) limits: Limits,
+}
+
+impl ProviderConfig {
+    /// Reads it.
+    pub(crate) fn parse(config: &StringMap) -> Result<Self, LinkError> {
+        let address = match optional(config, "address", &ADDRESS)? {
+            Some(address) => Some(address),
+            None => optional(config, "default_address", &ADDRESS)?,
+        };
+        let limits = Limits {
+            connections: optional(config, "max_connections", &COUNT)?.unwrap_or(10_000),
+            header_timeout: optional(config, "header_timeout", &DURATION)?.unwrap_or(Duration::from_secs(10)),
+            stall_timeout: optional(config, "stall_timeout", &DURATION)?.unwrap_or(Duration::from_secs(30)),
+        };
+        Ok(Self { address: address.unwrap_or(SocketAddr::from(([127, 0, 0, 1], 8080))), limits })
+    }
+}
+
+/// The config of a link.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct LinkConfig {
+    /// Where it listens, if it says so.
+    pub(crate) address: Option<SocketAddr>,
+    /// Which requests are its own.
+    pub(crate) pattern: Pattern,
+    /// How long a request may take until its response begins.
+    pub(crate) timeout: Duration,
+    /// The largest request body.
+    pub(crate) body_limit_bytes: Option<u64>,
+}
+
+impl LinkConfig {
+    /// Reads it.
+    pub(crate) fn parse(config: &StringMap) -> Result<Self, LinkError> {
+        let path = optional(config, "path", &PATH)?.unwrap_or_else(|| "/".to_owned());
+        Ok(Self {
+            address: optional(config, "address", &ADDRESS)?,
+            pattern: Pattern { host: optional(config, "host", &HOST)?, path },
+            timeout: optional(config, "timeout", &DURATION)?.unwrap_or(Duration::from_secs(30)),
+            body_limit_bytes: optional(config, "body_limit", &BYTE_SIZE)?,
+        })
+    }
+}
+
+fn host(text: &str) -> Option<String> {
+    let name = text.strip_prefix("*.").unwrap_or(text);
+    let valid = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
+    let labels_are_valid = name.len() <= 253 && name.split('.').all(|label| !label.is_empty() && label.len() <= 63);
+    (labels_are_valid && name.chars().all(valid)).then(|| text.to_ascii_lowercase())
+}
+
+fn path(text: &str) -> Option<String> {
+    let valid = text.starts_with('/') && text.len() <= 1_024 && text.bytes().all(|b| b.is_ascii_graphic());
+    (valid && !text.contains(['?', '#', '*'])).then(|| match text.trim_end_matches('/') {
+        "" => "/".to_owned(),
+        path => path.to_owned(),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{LinkConfig, ProviderConfig};
+    use trellis_provider_sdk::testing::config;
+
+    #[test]
+    fn a_wrong_key_is_named_with_an_example() {
+        for (key, value, example) in [
+            ("address", "8080", "127.0.0.1:8080"),
+            ("host", "a b", "shop.example.com"),
+            ("host", "*.", "shop.example.com"),
+            ("host", "a..b", "shop.example.com"),
+            ("path", "api", "/api"),
+            ("path", "/a?b", "/api"),
+            ("timeout", "30", "30s"),
+            ("body_limit", "big", "16MiB"),
+        ] {
+            let error = LinkConfig::parse(&config(&[(key, value)])).expect_err(value).to_string();
+            assert!(error.contains(key) && error.contains(value) && error.contains(example), "{error}");
+        }
+        assert!(ProviderConfig::parse(&config(&[("max_connections", "0")])).is_err());
+    }
+
+    #[test]
+    fn what_is_not_said_has_a_default() {
+        let provider = ProviderConfig::parse(&config(&[])).expect("valid");
+        assert_eq!(provider.address.to_string(), "127.0.0.1:8080");
+        let old = ProviderConfig::parse(&config(&[("default_address", "0.0.0.0:80")])).expect("valid");
+        assert_eq!(old.address.to_string(), "0.0.0.0:80");
+        let link = LinkConfig::parse(&config(&[("path", "/api/"), ("host", "*.Example.com")])).expect("valid");
+        assert_eq!((link.pattern.path.as_str(), link.pattern.host.as_deref()), ("/api", Some("*.example.com")));
+    }
+}

@@ -1,0 +1,178 @@
+//! A request to a call, and the answer to a response.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use http::header::{self, HeaderMap, HeaderName, HeaderValue};
+use http::{Method, Request, Response, StatusCode, Version};
+use http_body::Body as _;
+use hyper::body::Incoming;
+use tracing::{debug, warn};
+use trellis_provider_sdk::{
+    Answer, Args, Body, Call, CallError, CallErrorKind, Caller, Context, EntityId, Interface, LinkName, Trace,
+};
+
+use crate::answer;
+use crate::body::Guarded;
+use crate::listener::Shared;
+
+const KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
+const PROXY_CONNECTION: HeaderName = HeaderName::from_static("proxy-connection");
+const TRACE_PARENT: HeaderName = HeaderName::from_static("traceparent");
+const TRACE_STATE: HeaderName = HeaderName::from_static("tracestate");
+
+/// Where the requests of a link go.
+pub(crate) struct Route {
+    /// The id of the provider.
+    pub(crate) source: EntityId,
+    /// The link.
+    pub(crate) link: LinkName,
+    /// Who is called, for the log.
+    pub(crate) target: EntityId,
+    /// The handler interface that the link names.
+    pub(crate) interface: Interface,
+    /// `handle`.
+    pub(crate) function: Arc<str>,
+    /// What calls are made with.
+    pub(crate) caller: Arc<dyn Caller>,
+    /// Until the response begins.
+    pub(crate) timeout: Duration,
+    /// The largest request body.
+    pub(crate) body_limit_bytes: Option<u64>,
+}
+
+/// Answers one request.
+pub(crate) async fn serve(shared: &Shared, request: Request<Incoming>) -> Response<Body> {
+    let host = match host_of(&request) {
+        Ok(host) => host,
+        Err((status, text)) => return answer::text(status, text),
+    };
+    let found = shared.table.load().find(host, request.uri().path()).cloned();
+    let Some(route) = found else {
+        return answer::text(StatusCode::NOT_FOUND, "no actor is linked for this host and path\n");
+    };
+    match forward(shared, &route, request).await {
+        Ok(response) => response,
+        Err(error) => {
+            log(&route, &error);
+            answer::failure(&error)
+        }
+    }
+}
+
+/// The host that a request names, when it names one and not two.
+fn host_of(request: &Request<Incoming>) -> Result<&str, (StatusCode, &'static str)> {
+    let refuse = |text| Err((StatusCode::BAD_REQUEST, text));
+    if request.method() == Method::CONNECT {
+        return Err((StatusCode::METHOD_NOT_ALLOWED, "CONNECT is not served\n"));
+    }
+    let mut hosts = request.headers().get_all(header::HOST).iter();
+    let (host, second) = (hosts.next().map(HeaderValue::as_bytes), hosts.next());
+    let authority = request.uri().authority().map(|authority| authority.as_str().as_bytes());
+    if second.is_some() {
+        return refuse("more than one Host header\n");
+    }
+    match (host, authority) {
+        (Some(host), Some(authority)) if !host.eq_ignore_ascii_case(authority) => {
+            refuse("Host header and request target name different hosts\n")
+        }
+        (None, None) if request.version() == Version::HTTP_11 => refuse("Host header is missing\n"),
+        (host, authority) => match std::str::from_utf8(host.or(authority).unwrap_or_default()) {
+            Ok(host) => Ok(host),
+            Err(_) => refuse("Host header is not text\n"),
+        },
+    }
+}
+
+async fn forward(shared: &Shared, route: &Route, request: Request<Incoming>) -> Result<Response<Body>, CallError> {
+    let (mut parts, incoming) = request.into_parts();
+    strip_hop_by_hop(&mut parts.headers);
+    let context = Context { trace: trace_of(&parts.headers), ..Context::root(route.timeout) };
+    let deadline = context.deadline;
+    let limit = route.body_limit_bytes.unwrap_or(u64::MAX);
+    if incoming.size_hint().lower() > limit {
+        return Err(CallError::too_large("request body is over the limit of its link"));
+    }
+    let (body, exceeded) = if incoming.is_end_stream() {
+        (Body::Empty, None)
+    } else {
+        let (guarded, exceeded) = Guarded::new(incoming, limit, shared.limits.stall_timeout);
+        (Body::stream(guarded), Some(exceeded))
+    };
+    let call = Call {
+        source: route.source.clone(),
+        link: route.link.clone(),
+        interface: route.interface.clone(),
+        function: route.function.clone(),
+        signature: None,
+        context,
+        args: Args::Request(Box::new(parts)),
+        body,
+    };
+    let result = match tokio::time::timeout_at(deadline, route.caller.call(call)).await {
+        Ok(result) => result,
+        Err(_) => Err(CallError::deadline("no response within the timeout of the link")),
+    };
+    if exceeded.is_some_and(|exceeded| exceeded.load(Ordering::Relaxed)) {
+        return Err(CallError::too_large("request body is over the limit of its link"));
+    }
+    response(result?)
+}
+
+fn response(answer: Answer<Args>) -> Result<Response<Body>, CallError> {
+    let Args::Response(mut parts) = answer.value else {
+        return Err(CallError::contract("target answered a request with something that is no HTTP response"));
+    };
+    strip_hop_by_hop(&mut parts.headers);
+    parts.version = Version::HTTP_11;
+    Ok(Response::from_parts(*parts, answer.body))
+}
+
+/// Removes what concerns one connection only, and what `Connection` names (RFC 9110, 7.6.1).
+fn strip_hop_by_hop(headers: &mut HeaderMap) {
+    if !headers.keys().any(is_hop_by_hop) {
+        return;
+    }
+    let named: Vec<HeaderName> = headers
+        .get_all(header::CONNECTION)
+        .iter()
+        .filter_map(|value| value.to_str().ok())
+        .flat_map(|value| value.split(','))
+        .filter_map(|name| name.trim().parse().ok())
+        .filter(|name| *name != header::HOST && *name != header::CONTENT_LENGTH)
+        .collect();
+    let fixed =
+        [header::CONNECTION, KEEP_ALIVE, PROXY_CONNECTION, header::TE, header::TRANSFER_ENCODING, header::UPGRADE];
+    for name in named.iter().chain(&fixed) {
+        headers.remove(name);
+    }
+}
+
+fn is_hop_by_hop(name: &HeaderName) -> bool {
+    *name == header::CONNECTION
+        || *name == header::TRANSFER_ENCODING
+        || *name == header::TE
+        || *name == header::UPGRADE
+        || *name == KEEP_ALIVE
+        || *name == PROXY_CONNECTION
+}
+
+fn trace_of(headers: &HeaderMap) -> Option<Trace> {
+    let parent = headers.get(TRACE_PARENT)?.to_str().ok()?;
+    if parent.len() != 55 || !parent.bytes().all(|b| b.is_ascii_hexdigit() || b == b'-') {
+        return None;
+    }
+    let state = headers.get(TRACE_STATE).and_then(|state| state.to_str().ok()).filter(|state| state.len() <= 512);
+    Some(Trace { parent: parent.into(), state: state.map(Into::into) })
+}
+
+fn log(route: &Route, error: &CallError) {
+    let Route { link, target, .. } = route;
+    match error.kind {
+        CallErrorKind::Trap | CallErrorKind::Contract | CallErrorKind::Denied | CallErrorKind::Provider => {
+            warn!(%link, %target, kind = ?error.kind, "request failed: {error}");
+        }
+        _ => debug!(%link, %target, kind = ?error.kind, "request failed: {error}"),
+    }
+}

@@ -1,0 +1,211 @@
+//! The listeners of a process: one per address, shared by all providers made by one factory.
+
+use std::collections::{BTreeMap, HashMap};
+use std::io;
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::AbortOnDropHandle;
+use tracing::{debug, info, warn};
+use trellis_provider_sdk::{LinkError, LinkName};
+
+use crate::config::Limits;
+use crate::connection;
+use crate::forward::Route;
+use crate::route::{Pattern, Table};
+
+/// A link, told apart from those of other providers in this process.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Key {
+    /// Which provider; drawn when it starts.
+    pub(crate) provider: uuid::Uuid,
+    /// Its link.
+    pub(crate) link: LinkName,
+}
+
+/// What a link asks for.
+pub(crate) struct Entry {
+    /// Where it listens.
+    pub(crate) address: SocketAddr,
+    /// Which requests are its own.
+    pub(crate) pattern: Pattern,
+    /// Where they go.
+    pub(crate) route: Arc<Route>,
+}
+
+/// All listeners of a process, one per address.
+///
+/// The lock guards control operations, which await nothing; requests read snapshots.
+#[derive(Default)]
+pub struct Listeners(Mutex<HashMap<SocketAddr, Listener>>);
+
+impl Listeners {
+    /// Adds a link's route, or replaces the one it had; binds when it is the first of its address. What is to be
+    /// closed instead comes back. After an error the link has no route.
+    pub(crate) fn put(&self, key: &Key, entry: Entry, limits: Limits) -> (Vec<Listener>, Result<(), LinkError>) {
+        let mut listeners = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let address = entry.address;
+        for listener in listeners.values_mut() {
+            listener.entries.remove(key);
+        }
+        let result = match listeners.get_mut(&address) {
+            Some(listener) => listener.insert(key, entry),
+            None => Listener::bind(address, limits).and_then(|mut listener| {
+                listener.insert(key, entry)?;
+                listeners.insert(address, listener);
+                Ok(())
+            }),
+        };
+        (publish(&mut listeners), result)
+    }
+
+    /// Takes the routes of the links away that `gone` picks. What is to be closed comes back.
+    pub(crate) fn remove(&self, gone: impl Fn(&Key) -> bool) -> Vec<Listener> {
+        let mut listeners = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        for listener in listeners.values_mut() {
+            listener.entries.retain(|key, _| !gone(key));
+        }
+        publish(&mut listeners)
+    }
+
+    /// Where the links of a provider listen that have ended by themselves: none, when all is well.
+    pub(crate) fn dead(&self) -> Vec<SocketAddr> {
+        let listeners = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        listeners.iter().filter(|(_, listener)| listener.task.is_finished()).map(|(address, _)| *address).collect()
+    }
+
+    /// The address that the listener for `address` has, which differs when that has port 0.
+    pub fn local_address(&self, address: SocketAddr) -> Option<SocketAddr> {
+        let listeners = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        listeners.get(&address).map(|listener| listener.local)
+    }
+}
+
+/// Makes the routes visible to requests, and takes the listeners out that have none.
+fn publish(listeners: &mut HashMap<SocketAddr, Listener>) -> Vec<Listener> {
+    for listener in listeners.values() {
+        let patterns = listener.entries.values().map(|entry| (entry.pattern.clone(), entry.route.clone()));
+        listener.shared.table.store(Arc::new(Table::new(patterns)));
+    }
+    listeners.extract_if(|_, listener| listener.entries.is_empty()).map(|(_, listener)| listener).collect()
+}
+
+/// What a listener and its connections share.
+pub(crate) struct Shared {
+    /// The routes as they are now.
+    pub(crate) table: ArcSwap<Table<Arc<Route>>>,
+    /// Limits of each connection.
+    pub(crate) limits: Limits,
+    /// Cancelled when no more requests are taken.
+    pub(crate) closing: CancellationToken,
+}
+
+/// A listener that accepts. Dropping it closes its connections.
+pub(crate) struct Listener {
+    local: SocketAddr,
+    entries: BTreeMap<Key, Entry>,
+    shared: Arc<Shared>,
+    task: AbortOnDropHandle<()>,
+}
+
+impl Listener {
+    fn bind(address: SocketAddr, limits: Limits) -> Result<Self, LinkError> {
+        let (listener, local) = bind(address).map_err(|error| unavailable(address, &error))?;
+        let shared = Arc::new(Shared { table: ArcSwap::default(), limits, closing: CancellationToken::new() });
+        let task = AbortOnDropHandle::new(tokio::spawn(accept(listener, shared.clone())));
+        info!(address = %local, "HTTP server listens");
+        Ok(Self { local, entries: BTreeMap::new(), shared, task })
+    }
+
+    fn insert(&mut self, key: &Key, entry: Entry) -> Result<(), LinkError> {
+        if let Some(other) = self.entries.values().find(|other| other.pattern == entry.pattern) {
+            let describe = |route: &Route| format!("link {:?} of {} to {}", route.link, route.source, route.target);
+            return Err(LinkError::Unavailable(format!(
+                "{} wants the requests for {} on {} that {} has: give one of them another `host`, `path` or `address`",
+                describe(&entry.route),
+                entry.pattern,
+                entry.address,
+                describe(&other.route),
+            )));
+        }
+        self.entries.insert(key.clone(), entry);
+        Ok(())
+    }
+
+    /// Stops accepting, lets the requests in flight finish for at most `limit`, then closes their connections.
+    pub(crate) async fn close(mut self, limit: Duration) {
+        self.shared.closing.cancel();
+        if tokio::time::timeout(limit, &mut self.task).await.is_err() {
+            warn!(address = %self.local, "HTTP server closed with requests in flight");
+        } else {
+            info!(address = %self.local, "HTTP server closed");
+        }
+    }
+}
+
+fn bind(address: SocketAddr) -> io::Result<(TcpListener, SocketAddr)> {
+    let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
+    socket.set_reuseaddr(true)?;
+    socket.bind(address)?;
+    let listener = socket.listen(1_024)?;
+    let local = listener.local_addr()?;
+    Ok((listener, local))
+}
+
+fn unavailable(address: SocketAddr, error: &io::Error) -> LinkError {
+    LinkError::Unavailable(match error.kind() {
+        io::ErrorKind::AddrInUse => {
+            format!("address {address} is in use by another process: stop it, or set `address` of the link to another")
+        }
+        io::ErrorKind::PermissionDenied => {
+            format!("address {address} may not be listened on: ports below 1024 need privileges, use a higher one")
+        }
+        io::ErrorKind::AddrNotAvailable => {
+            format!("address {address} is not one of this machine: set `address` of the link to one that is")
+        }
+        _ => format!("address {address} cannot be listened on: {error}"),
+    })
+}
+
+async fn accept(listener: TcpListener, shared: Arc<Shared>) {
+    let slots = Arc::new(Semaphore::new(shared.limits.connections));
+    let mut connections = JoinSet::new();
+    loop {
+        tokio::select! {
+            () = shared.closing.cancelled() => break,
+            Some(_) = connections.join_next() => {}
+            (stream, slot) = next(&listener, &slots) => {
+                let shared = shared.clone();
+                connections.spawn(async move {
+                    connection::serve(stream, shared).await;
+                    drop(slot);
+                });
+            }
+        }
+    }
+    drop(listener);
+    while connections.join_next().await.is_some() {}
+}
+
+/// The next connection, once there is room for it.
+async fn next(listener: &TcpListener, slots: &Arc<Semaphore>) -> (TcpStream, OwnedSemaphorePermit) {
+    let slot = slots.clone().acquire_owned().await.expect("the semaphore is never closed");
+    loop {
+        match listener.accept().await {
+            Ok((stream, _)) => return (stream, slot),
+            Err(error) => {
+                debug!("connection not accepted: {error}");
+                // Without file descriptors, accept fails at once, again and again.
+                if !matches!(error.kind(), io::ErrorKind::ConnectionAborted | io::ErrorKind::ConnectionReset) {
+                    tokio::time::sleep(Duration::from_millis(50)).await;
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,119 @@
+//! Reading the keys of a provider's or a link's config: an error names the key, the expected form and an example.
+
+use std::time::Duration;
+
+use crate::{LinkError, StringMap};
+
+/// How the value of a key is read, and how an error describes that.
+pub struct Form<T> {
+    /// E.g. `a time with its unit`.
+    pub expected: &'static str,
+    /// A value that is right.
+    pub example: &'static str,
+    /// The value that a text stands for, if it is right.
+    pub parse: fn(&str) -> Option<T>,
+}
+
+/// A time: a whole number and `ms`, `s` or `m`; not zero.
+pub const DURATION: Form<Duration> =
+    Form { expected: "a time above zero in ms, s or m", example: "30s", parse: parse_duration };
+
+/// A size: a whole number of bytes, or of `KiB`, `MiB` or `GiB`.
+pub const BYTE_SIZE: Form<u64> =
+    Form { expected: "a size in bytes, KiB, MiB or GiB", example: "16MiB", parse: parse_byte_size };
+
+/// The value of `key`, if it is there.
+///
+/// # Errors
+/// `Config` when it is there and not of that form.
+pub fn optional<T>(config: &StringMap, key: &str, form: &Form<T>) -> Result<Option<T>, LinkError> {
+    let Some(text) = config.get(key) else { return Ok(None) };
+    match (form.parse)(text.trim()) {
+        Some(value) => Ok(Some(value)),
+        None => Err(error(key, format!("is {:?}", text.chars().take(100).collect::<String>()), form)),
+    }
+}
+
+/// The value of `key`.
+///
+/// # Errors
+/// `Config` when it is not there, or not of that form.
+pub fn required<T>(config: &StringMap, key: &str, form: &Form<T>) -> Result<T, LinkError> {
+    optional(config, key, form)?.ok_or_else(|| error(key, "is missing".to_owned(), form))
+}
+
+fn error<T>(key: &str, problem: String, form: &Form<T>) -> LinkError {
+    LinkError::Config { key: key.to_owned(), problem, expected: form.expected, example: form.example }
+}
+
+fn number_and_unit(text: &str) -> Option<(u64, &str)> {
+    let end = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
+    let (number, unit) = text.split_at(end);
+    Some((number.parse().ok()?, unit.trim_start()))
+}
+
+fn parse_duration(text: &str) -> Option<Duration> {
+    let (number, unit) = number_and_unit(text)?;
+    let duration = match unit {
+        "ms" => Duration::from_millis(number),
+        "s" => Duration::from_secs(number),
+        "m" => Duration::from_secs(number.checked_mul(60)?),
+        _ => return None,
+    };
+    (!duration.is_zero() && duration <= Duration::from_secs(365 * 24 * 3600)).then_some(duration)
+}
+
+fn parse_byte_size(text: &str) -> Option<u64> {
+    let (number, unit) = number_and_unit(text)?;
+    let shift = match unit {
+        "" | "B" => 0,
+        "KiB" => 10,
+        "MiB" => 20,
+        "GiB" => 30,
+        _ => return None,
+    };
+    number.checked_mul(1 << shift)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{BYTE_SIZE, DURATION, Form, optional, required};
+    use crate::StringMap;
+    use std::fmt::Debug;
+    use std::time::Duration;
+
+    fn check<T: PartialEq + Debug>(form: &Form<T>, text: &str, expected: Option<T>) {
+        let config = StringMap::from([("key".to_owned(), text.to_owned())]);
+        match expected {
+            Some(value) => assert_eq!(optional(&config, "key", form), Ok(Some(value))),
+            None => {
+                let error = optional(&config, "key", form).expect_err(text).to_string();
+                for part in ["\"key\"", text, form.expected, form.example] {
+                    assert!(error.contains(part), "{error} names {part}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn times_and_sizes_have_units() {
+        check(&DURATION, "250ms", Some(Duration::from_millis(250)));
+        check(&DURATION, "30 s", Some(Duration::from_secs(30)));
+        check(&DURATION, "2m", Some(Duration::from_secs(120)));
+        for bad in ["", "30", "0s", "-1s", "1h", "18446744073709551615m", "99999999999999999999s"] {
+            check(&DURATION, bad, None);
+        }
+        check(&BYTE_SIZE, "100", Some(100));
+        check(&BYTE_SIZE, "16MiB", Some(16 << 20));
+        for bad in ["", "MiB", "1MB", "18446744073709551615GiB"] {
+            check(&BYTE_SIZE, bad, None);
+        }
+    }
+
+    #[test]
+    fn a_key_that_is_missing_is_named() {
+        assert_eq!(optional(&StringMap::new(), "key", &DURATION), Ok(None));
+        let error = required(&StringMap::new(), "key", &DURATION).expect_err("missing").to_string();
+        assert!(error.contains("\"key\" is missing"), "{error}");
+    }
+}

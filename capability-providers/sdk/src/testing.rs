@@ -1,0 +1,122 @@
+//! To drive a provider in a test, without a host: links as a host would put them, calls as actors would make them,
+//! and actors that are closures.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use futures::future::BoxFuture;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use crate::{
+    ActiveLink, Answer, Args, Body, Call, CallError, Caller, Context, Encoding, EntityId, Environment, Head, Interface,
+    Invocation, Link, LinkName, Role, StringMap, wire,
+};
+
+/// Whether a host would let a call through is not asked here: this is the time that calls have.
+const BUDGET: Duration = Duration::from_secs(10);
+
+/// An id, or a panic: tests write them as literals.
+///
+/// # Panics
+/// When it is not valid.
+pub fn id(text: &str) -> EntityId {
+    EntityId::parse(text).expect("ids in tests are valid")
+}
+
+/// A config from pairs.
+pub fn config(pairs: &[(&str, &str)]) -> StringMap {
+    pairs.iter().map(|&(key, value)| (key.to_owned(), value.to_owned())).collect()
+}
+
+/// The link named `default` of `source` to `target` for `interfaces` of one package, e.g. `wasi:keyvalue/store`.
+///
+/// # Panics
+/// When an interface is not valid, or there is none.
+pub fn link(source: &str, target: &str, interfaces: &[&str]) -> Link {
+    let interfaces: Vec<Interface> =
+        interfaces.iter().map(|name| Interface::parse(name).expect("interfaces in tests are valid")).collect();
+    Link {
+        source_id: id(source),
+        target: id(target),
+        name: LinkName::default(),
+        wit_namespace: interfaces[0].namespace().to_owned(),
+        wit_package: interfaces[0].package().to_owned(),
+        interfaces: interfaces.iter().map(|interface| interface.name().to_owned()).collect(),
+        source_config: Vec::new(),
+        target_config: Vec::new(),
+    }
+}
+
+/// A link as the provider at its source sees it.
+pub fn as_source(link: Link, pairs: &[(&str, &str)]) -> ActiveLink {
+    ActiveLink { link, role: Role::Source, config: config(pairs) }
+}
+
+/// A link as the provider at its target sees it.
+pub fn as_target(link: Link, pairs: &[(&str, &str)]) -> ActiveLink {
+    ActiveLink { link, role: Role::Target, config: config(pairs) }
+}
+
+/// What a provider is started with.
+pub fn environment(id: &str, data_dir: &std::path::Path, caller: Arc<dyn Caller>) -> Environment {
+    Environment { id: self::id(id), config: StringMap::new(), data_dir: data_dir.to_owned(), caller }
+}
+
+/// An invocation as it arrives over `link`, with `args` encoded.
+///
+/// # Panics
+/// When the interface is not valid or `args` has no wire form.
+pub fn invocation(link: &Link, interface: &str, function: &str, args: &impl Serialize) -> Invocation<Args> {
+    Invocation {
+        head: Head {
+            id: uuid::Uuid::now_v7(),
+            source: link.source_id.clone(),
+            target: link.target.clone(),
+            link: link.name.clone(),
+            interface: Interface::parse(interface).expect("interfaces in tests are valid"),
+            function: function.into(),
+            signature: None,
+            encoding: Encoding::Pack,
+            attempt: 1,
+            grant_epoch: 1,
+            context: Context::root(BUDGET),
+        },
+        args: wire::encode(args).expect("arguments in tests have a wire form"),
+        body: Body::Empty,
+    }
+}
+
+/// Decodes what came back.
+///
+/// # Errors
+/// `Contract` when it is of another shape.
+pub fn value<T: DeserializeOwned>(answer: &Answer<Args>) -> Result<T, CallError> {
+    wire::decode(&answer.value)
+}
+
+struct FakeCaller<F>(F);
+
+#[async_trait]
+impl<F> Caller for FakeCaller<F>
+where
+    F: Fn(Call<Args>) -> BoxFuture<'static, Result<Answer<Args>, CallError>> + Send + Sync + 'static,
+{
+    async fn call(&self, call: Call<Args>) -> Result<Answer<Args>, CallError> {
+        (self.0)(call).await
+    }
+}
+
+/// What a provider calls actors with: all its links lead to one closure.
+pub fn caller<F>(actor: F) -> Arc<dyn Caller>
+where
+    F: Fn(Call<Args>) -> BoxFuture<'static, Result<Answer<Args>, CallError>> + Send + Sync + 'static,
+{
+    Arc::new(FakeCaller(actor))
+}
+
+/// What a provider calls actors with when nothing is linked.
+pub fn nobody() -> Arc<dyn Caller> {
+    caller(|_| Box::pin(async { Err(CallError::no_target("nothing is linked")) }))
+}
