@@ -2,6 +2,7 @@
 //! shape: `add_to_linker`, and calls by the router.
 
 mod builtin;
+mod lines;
 
 pub(crate) mod bus;
 pub(crate) mod config;
@@ -9,5 +10,7 @@ pub(crate) mod http;
 pub(crate) mod keyvalue;
 pub(crate) mod logging;
 pub(crate) mod output;
+
+pub(crate) use lines::Allowance;
 
 pub use builtin::{Need, builtin, is_builtin_export};

@@ -15,6 +15,8 @@ use wasmtime_wasi_http::WasiHttpCtx;
 
 use super::fault::OutOfTime;
 use super::limits::{self, Limits};
+use crate::capability::Allowance;
+use crate::capability::http::Via;
 use crate::capability::output::{self, Channel};
 use crate::router::Router;
 
@@ -26,6 +28,8 @@ pub(crate) struct Guest {
     pub(crate) router: Arc<Router>,
     /// Its config, as it is now.
     pub(crate) config: arc_swap::ArcSwap<StringMap>,
+    /// What it may still write to the log.
+    pub(crate) log: Allowance,
 }
 
 /// On whose behalf an instance runs: its actor, the call that it serves, and the links that this call chose.
@@ -38,6 +42,8 @@ pub(crate) struct Scope {
     pub(crate) context: Context,
     /// Links chosen by `wasmcloud:bus/lattice.set-link-name`, by interface without version.
     pub(crate) link_names: HashMap<String, LinkName>,
+    /// Through which interface it last asked for a request to be sent.
+    pub(crate) via: Via,
 }
 
 impl Scope {
@@ -94,7 +100,7 @@ impl Template {
     /// A store for one instance, which serves the call that `context` belongs to. Guest code in it yields with each
     /// tick of the epoch and traps after the context's deadline; host code needs a timer of its own around it.
     pub(crate) fn store(&self, context: Context) -> Store<State> {
-        let scope = Scope { guest: Arc::clone(&self.guest), context, link_names: HashMap::new() };
+        let scope = Scope { guest: Arc::clone(&self.guest), context, link_names: HashMap::new(), via: Via::default() };
         let mut http = WasiHttpCtx::new();
         http.set_field_size_limit(limits::HTTP_FIELDS_BYTES);
         let mut table = ResourceTable::new();
@@ -112,6 +118,18 @@ impl Template {
         store.set_epoch_deadline(1);
         store.epoch_deadline_callback(go_on_or_stop);
         store
+    }
+
+    /// Makes `store`, whose instance has served its call, serve the one that `context` belongs to.
+    pub(crate) fn renew(&self, store: &mut Store<State>, context: Context) {
+        store.data_mut().scope =
+            Scope { guest: Arc::clone(&self.guest), context, link_names: HashMap::new(), via: Via::default() };
+        store.set_epoch_deadline(1);
+    }
+
+    /// The actor.
+    pub(crate) fn guest(&self) -> &Arc<Guest> {
+        &self.guest
     }
 }
 
