@@ -8,4 +8,5 @@ pub mod token;
 pub mod trust;
 
 mod jws;
+mod section;
 mod strict;
