@@ -7,7 +7,7 @@ use std::time::Instant;
 use anyhow::{Context as _, anyhow};
 use wasmtime::Engine;
 use wasmtime::component::types::ComponentItem;
-use wasmtime::component::{Component, ComponentExportIndex, InstancePre, Linker};
+use wasmtime::component::{Component, ComponentExportIndex, InstancePre, Linker, Val};
 
 use crate::engine::{self, Kind, State};
 
@@ -18,15 +18,17 @@ pub(crate) struct Plan {
     pub(crate) count: u32,
     /// Batches.
     pub(crate) batches: u32,
+    /// The engine: async functions need the concurrent one.
+    pub(crate) kind: Kind,
 }
 
 /// Nanoseconds per call of each batch, after one that does not count.
 pub(crate) async fn measure(caller: &Path, callee: &Path, function: &str, plan: Plan) -> anyhow::Result<Vec<u64>> {
-    let engine = engine::engine(Kind::Plain)?;
+    let engine = engine::engine(plan.kind)?;
     let callee = engine::load(&engine, callee)?;
-    let callee_pre = engine::linker(&engine, Kind::Plain)?.instantiate_pre(&callee)?;
+    let callee_pre = engine::linker(&engine, plan.kind)?.instantiate_pre(&callee)?;
     let caller = engine::load(&engine, caller)?;
-    let mut linker = engine::linker(&engine, Kind::Plain)?;
+    let mut linker = engine::linker(&engine, plan.kind)?;
     forward_imports(&mut linker, &caller, &callee, &callee_pre)?;
     let mut store = engine::store(&engine);
     let instance = linker.instantiate_async(&mut store, &caller).await?;
@@ -35,11 +37,39 @@ pub(crate) async fn measure(caller: &Path, callee: &Path, function: &str, plan: 
     let mut nanoseconds = Vec::new();
     for _ in 0..=plan.batches {
         let start = Instant::now();
-        run.call_async(&mut store, (plan.count,)).await?;
+        match plan.kind {
+            Kind::Plain => run.call_async(&mut store, (plan.count,)).await?,
+            Kind::Concurrent => {
+                store.run_concurrent(async |accessor| run.call_concurrent(accessor, (plan.count,)).await).await??
+            }
+        };
         nanoseconds.push(u64::try_from(start.elapsed().as_nanos())? / u64::from(plan.count));
     }
     nanoseconds.remove(0);
     Ok(nanoseconds)
+}
+
+/// A function of the component that is called.
+struct Target {
+    engine: Engine,
+    pre: InstancePre<State>,
+    index: ComponentExportIndex,
+}
+
+impl Target {
+    async fn call(&self, params: &[Val], results: &mut [Val]) -> wasmtime::Result<()> {
+        let mut store = engine::store(&self.engine);
+        let instance = self.pre.instantiate_async(&mut store).await?;
+        let function = instance.get_func(&mut store, self.index).expect("the index is of this component");
+        function.call_async(&mut store, params, results).await
+    }
+
+    async fn call_concurrent(&self, params: &[Val], results: &mut [Val]) -> wasmtime::Result<()> {
+        let mut store = engine::store(&self.engine);
+        let instance = self.pre.instantiate_async(&mut store).await?;
+        let function = instance.get_func(&mut store, self.index).expect("the index is of this component");
+        store.run_concurrent(async |accessor| function.call_concurrent(accessor, params, results).await).await?
+    }
 }
 
 fn find_export(engine: &Engine, component: &Component, function: &str) -> anyhow::Result<ComponentExportIndex> {
@@ -66,20 +96,21 @@ fn forward_imports(
         let Some((_, export)) = callee.get_export(None, interface) else { continue };
         let mut instance = linker.instance(interface)?;
         for (name, item) in functions.exports(&engine) {
-            let ComponentItem::ComponentFunc(_) = item.ty else { continue };
+            let ComponentItem::ComponentFunc(ty) = item.ty else { continue };
             let (_, index) =
                 callee.get_export(Some(&export), name).with_context(|| format!("{interface} has no {name}"))?;
-            let target = Arc::new((engine.clone(), pre.clone(), index));
-            instance.func_new_async(name, move |_, _, params, results| {
-                let target = Arc::clone(&target);
-                Box::new(async move {
-                    let (engine, pre, index) = &*target;
-                    let mut store = engine::store(engine);
-                    let instance = pre.instantiate_async(&mut store).await?;
-                    let function = instance.get_func(&mut store, index).expect("the index is of this component");
-                    function.call_async(&mut store, params, results).await
-                })
-            })?;
+            let target = Arc::new(Target { engine: engine.clone(), pre: pre.clone(), index });
+            if ty.async_() {
+                instance.func_new_concurrent(name, move |_, _, params, results| {
+                    let target = Arc::clone(&target);
+                    Box::pin(async move { target.call_concurrent(params, results).await })
+                })?;
+            } else {
+                instance.func_new_async(name, move |_, _, params, results| {
+                    let target = Arc::clone(&target);
+                    Box::new(async move { target.call(params, results).await })
+                })?;
+            }
         }
     }
     Ok(())

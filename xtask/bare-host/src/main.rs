@@ -58,6 +58,9 @@ enum Command {
         /// Batches.
         #[arg(long, default_value_t = 21)]
         batches: u32,
+        /// Take the engine with component-model async, which async functions need.
+        #[arg(long)]
+        concurrent: bool,
     },
 }
 
@@ -67,8 +70,10 @@ async fn main() -> anyhow::Result<()> {
         Command::Http02 { component, address } => http_02::serve(&component, address).await,
         Command::Http03 { component, address } => http_03::serve(&component, address).await,
         Command::Native { address } => native::serve(address).await,
-        Command::Calls { caller, callee, function, count, batches } => {
-            let nanoseconds = calls::measure(&caller, &callee, &function, calls::Plan { count, batches }).await?;
+        Command::Calls { caller, callee, function, count, batches, concurrent } => {
+            let kind = if concurrent { engine::Kind::Concurrent } else { engine::Kind::Plain };
+            let plan = calls::Plan { count, batches, kind };
+            let nanoseconds = calls::measure(&caller, &callee, &function, plan).await?;
             println!("{}", serde_json::to_string(&nanoseconds)?);
             Ok(())
         }
