@@ -64,11 +64,21 @@ impl Target {
         function.call_async(&mut store, params, results).await
     }
 
-    async fn call_concurrent(&self, params: &[Val], results: &mut [Val]) -> wasmtime::Result<()> {
-        let mut store = engine::store(&self.engine);
-        let instance = self.pre.instantiate_async(&mut store).await?;
-        let function = instance.get_func(&mut store, self.index).expect("the index is of this component");
-        store.run_concurrent(async |accessor| function.call_concurrent(accessor, params, results).await).await?
+    /// On a task of its own: `run_concurrent` must not be entered while another store's is being polled.
+    async fn call_concurrent(self: Arc<Self>, params: &[Val], results: &mut [Val]) -> wasmtime::Result<()> {
+        let params = params.to_vec();
+        let mut values = results.to_vec();
+        let call = tokio::spawn(async move {
+            let mut store = engine::store(&self.engine);
+            let instance = self.pre.instantiate_async(&mut store).await?;
+            let function = instance.get_func(&mut store, self.index).expect("the index is of this component");
+            store
+                .run_concurrent(async |accessor| function.call_concurrent(accessor, &params, &mut values).await)
+                .await??;
+            wasmtime::error::Ok(values)
+        });
+        results.clone_from_slice(&call.await??);
+        Ok(())
     }
 }
 
