@@ -113,6 +113,8 @@ pub enum ErrorKind {
     Malformed,
     /// A key, token or claim that does not hold.
     Untrusted,
+    /// A host refused a command, or it failed there.
+    Refused,
     /// Over a limit.
     TooLarge,
     /// The operating system or a library failed.

@@ -101,7 +101,7 @@ pub fn slot_of(subject: &Subject) -> Option<u32> {
     subject.tokens().nth(4)?.parse().ok()
 }
 
-/// Where the answer to one request inside a process goes; `number` is not used twice there.
+/// Where the answers to one request go; `number` is not used twice on that bus.
 pub fn one_time_inbox(number: u64) -> Subject {
     Subject(format!("_INBOX.trellis.{number}").into())
 }
@@ -199,7 +199,8 @@ pub enum HostOperation {
 }
 
 impl HostOperation {
-    fn tail(self) -> &'static str {
+    /// Its name: the noun and the verb.
+    pub fn tail(self) -> &'static str {
         match self {
             Self::ComponentScale => "component.scale",
             Self::ComponentUpdate => "component.update",
@@ -228,7 +229,8 @@ pub enum LatticeOperation {
 }
 
 impl LatticeOperation {
-    fn tail(self) -> &'static str {
+    /// Its name: the noun and the verb.
+    pub fn tail(self) -> &'static str {
         match self {
             Self::HostPing => "host.ping",
             Self::ComponentAuction => "component.auction",
@@ -252,7 +254,8 @@ pub enum ConfigVerb {
 }
 
 impl ConfigVerb {
-    fn as_str(self) -> &'static str {
+    /// As on the wire.
+    pub fn as_str(self) -> &'static str {
         match self {
             Self::Put => "put",
             Self::Get => "get",
