@@ -12,5 +12,7 @@ pub mod host;
 pub mod links;
 pub mod policy;
 pub mod provider;
+mod records;
+mod roster;
 pub mod router;
 pub mod runtime;

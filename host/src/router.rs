@@ -1,21 +1,168 @@
 //! Every call that leaves a guest or a built-in provider passes here: link lookup, policy, then a target on this host
-//! directly, else by rpc.
+//! directly, else by rpc. What arrives from other peers is checked by [`gate`] and delivered here too.
 
+pub(crate) mod gate;
+mod target;
+mod wire;
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use arc_swap::{ArcSwap, ArcSwapOption};
+use async_trait::async_trait;
 use trellis_lattice::error::CallError;
-use trellis_lattice::message::invocation::{Answer, Call};
+use trellis_lattice::id::EntityId;
+use trellis_lattice::message::invocation::{Answer, Call, Encoding, Head, Invocation, MAX_DEPTH};
+use trellis_lattice::rpc::Peer;
+use trellis_provider_sdk as sdk;
+use uuid::Uuid;
 
+pub(crate) use target::Target;
+
+use crate::records::View;
 use crate::runtime::value::Args;
 
+/// What runs on this host, by id.
+pub(crate) type Targets = HashMap<EntityId, Target>;
+
 /// Finds the target of a call and calls it.
-pub struct Router {}
+pub struct Router {
+    view: Arc<View>,
+    targets: ArcSwap<Targets>,
+    peer: ArcSwapOption<Peer>,
+}
 
 impl Router {
+    /// A router that goes by the links of `view`; nothing runs here yet, and no peer is known.
+    pub(crate) fn new(view: Arc<View>) -> Self {
+        Self { view, targets: ArcSwap::default(), peer: ArcSwapOption::empty() }
+    }
+
+    /// A router with nothing but `links`, for tests of what calls through it.
+    #[cfg(test)]
+    pub(crate) fn of_links(links: &[trellis_lattice::message::link::Link]) -> Arc<Self> {
+        Arc::new(Self::new(View::fixed(crate::links::tests::table(links))))
+    }
+
+    /// Replaces what runs here. The roster is the one that calls it.
+    pub(crate) fn set_targets(&self, targets: Targets) {
+        self.targets.store(Arc::new(targets));
+    }
+
+    /// From now on, what does not run here is called through `peer`.
+    pub(crate) fn set_peer(&self, peer: Option<Arc<Peer>>) {
+        self.peer.store(peer);
+    }
+
+    /// Lets go of everything.
+    pub(crate) fn clear(&self) {
+        self.set_targets(Targets::new());
+        self.set_peer(None);
+    }
+
     /// Calls over the link of `call.source` that covers the interface.
     ///
     /// # Errors
     /// `NoTarget` when nothing is linked or nobody runs the target; whatever the target fails with.
     pub async fn call(&self, call: Call<Args>) -> Result<Answer<Args>, CallError> {
-        let _ = call;
-        todo!()
+        let invocation = self.invocation(call)?;
+        match self.target(&invocation.head.target) {
+            Some(target) => target.call(invocation).await,
+            None => self.send(invocation).await,
+        }
+    }
+
+    /// Looks up the link, and makes the head.
+    fn invocation(&self, call: Call<Args>) -> Result<Invocation<Args>, CallError> {
+        if call.context.depth >= MAX_DEPTH {
+            return Err(too_deep(&call.source));
+        }
+        let grant = self.view.peek_links().lookup(&call.source, &call.link, &call.interface);
+        let Some(grant) = grant else { return Err(unlinked(&call)) };
+        let head = Head {
+            id: invocation_id(),
+            source: call.source,
+            target: grant.target,
+            link: call.link,
+            interface: call.interface,
+            function: call.function,
+            signature: call.signature,
+            encoding: Encoding::Pack,
+            attempt: 1,
+            grant_epoch: grant.epoch,
+            context: call.context,
+        };
+        Ok(Invocation { head, args: call.args, body: call.body })
+    }
+
+    fn target(&self, id: &EntityId) -> Option<Target> {
+        self.targets.load().get(id).cloned()
+    }
+
+    /// Calls a target that runs elsewhere.
+    async fn send(&self, invocation: Invocation<Args>) -> Result<Answer<Args>, CallError> {
+        let peer = self.peer.load_full().ok_or_else(|| nobody_runs(&invocation.head.target))?;
+        let Invocation { head, args, body } = invocation;
+        let interface = head.interface.clone();
+        let answer = peer.call(Invocation { head, args: args.into_wire()?, body }).await?;
+        Ok(Answer { value: wire::value(&interface, answer.value)?, body: answer.body })
+    }
+
+    /// Calls a target on this host, for a peer that was let in.
+    async fn deliver(&self, invocation: Invocation<Args>) -> Result<Answer<Args>, CallError> {
+        match self.target(&invocation.head.target) {
+            Some(target) => target.call(invocation).await,
+            None => Err(nobody_runs(&invocation.head.target)),
+        }
+    }
+}
+
+fn too_deep(source: &EntityId) -> CallError {
+    CallError::denied(format!(
+        "the call of {source} is more than {MAX_DEPTH} calls deep; do its actors call each other in a circle?"
+    ))
+}
+
+fn unlinked(call: &Call<Args>) -> CallError {
+    CallError::no_target(format!(
+        "nothing is linked to {} as {} for {}; put a link (`trellis link put`)",
+        call.source, call.link, call.interface
+    ))
+}
+
+fn nobody_runs(target: &EntityId) -> CallError {
+    CallError::no_target(format!("no host runs {target} now"))
+}
+
+/// A UUIDv7. `Uuid::now_v7` asks the system for random bytes with every id, which costs more than the rest of the way.
+fn invocation_id() -> Uuid {
+    let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    let millis = u64::try_from(since_epoch.as_millis()).unwrap_or(u64::MAX);
+    uuid::Builder::from_unix_timestamp_millis(millis, &rand::random()).into_uuid()
+}
+
+/// What a built-in provider calls with: its calls come from its own id, whatever it says.
+pub(crate) struct ProviderCaller {
+    id: EntityId,
+    router: Arc<Router>,
+}
+
+impl ProviderCaller {
+    /// For the provider `id`.
+    pub(crate) fn new(id: EntityId, router: Arc<Router>) -> Arc<Self> {
+        Arc::new(Self { id, router })
+    }
+}
+
+#[async_trait]
+impl sdk::Caller for ProviderCaller {
+    async fn call(&self, call: Call<sdk::Args>) -> Result<Answer<sdk::Args>, CallError> {
+        let Call { source: _, link, interface, function, signature, context, args, body } = call;
+        let source = self.id.clone();
+        let args = Args::from(args);
+        let answer =
+            self.router.call(Call { source, link, interface, function, signature, context, args, body }).await?;
+        Ok(Answer { value: answer.value.into_provider()?, body: answer.body })
     }
 }

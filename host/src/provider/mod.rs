@@ -1,1 +1,62 @@
-//! To come.
+//! Providers on this host: how one is made, and the task that brings it its links and watches its health.
+
+mod builtin;
+mod delivery;
+mod health;
+mod supervisor;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::AbortOnDropHandle;
+use trellis_lattice::id::EntityId;
+use trellis_lattice::message::presence::Running as Presented;
+use trellis_provider_sdk as sdk;
+
+pub(crate) use builtin::{Spec, Start, factory, make_private_dir, start};
+
+/// A provider that runs. Dropping it ends its task; [`Running::stop`] drains it first.
+pub(crate) struct Running {
+    id: EntityId,
+    description: sdk::Description,
+    provider: Arc<dyn sdk::Provider>,
+    drain: tokio::sync::watch::Sender<Duration>,
+    stop: CancellationToken,
+    ended: CancellationToken,
+    task: AbortOnDropHandle<()>,
+}
+
+impl Running {
+    /// What it is.
+    pub(crate) fn description(&self) -> &sdk::Description {
+        &self.description
+    }
+
+    /// To call it.
+    pub(crate) fn provider(&self) -> &Arc<dyn sdk::Provider> {
+        &self.provider
+    }
+
+    /// What presence says of it.
+    pub(crate) fn presented(&self) -> Presented {
+        let exports = self.description.serves.iter().map(|interface| (interface.clone(), None)).collect();
+        Presented { id: self.id.clone(), exports }
+    }
+
+    /// Whether it calls actors, as an HTTP server does: it is stopped before them, others after.
+    pub(crate) fn is_source(&self) -> bool {
+        !self.description.calls.is_empty()
+    }
+
+    /// Drains it for at most `limit`, takes its links down, and ends its task.
+    pub(crate) async fn stop(self: Arc<Self>, limit: Duration) {
+        self.drain.send_replace(limit);
+        self.stop.cancel();
+        let patience = limit + supervisor::LINK_TIMEOUT * 2;
+        if tokio::time::timeout(patience, self.ended.cancelled()).await.is_err() {
+            tracing::warn!(provider_id = %self.id, "provider did not stop in time and was ended");
+            self.task.abort();
+        }
+    }
+}

@@ -1,0 +1,150 @@
+//! Following the store: a watch becomes snapshots. What is known stays known until a complete view says otherwise.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures::{FutureExt as _, StreamExt as _};
+use trellis_lattice::id::ConfigName;
+use trellis_lattice::message::command::StringMap;
+use trellis_lattice::message::link::Link;
+use trellis_lattice::store::{Change, Key, Record, SharedStore};
+
+use super::{Configs, View, key};
+use crate::links::{Entry, Table};
+
+/// How long after a watch ended the next one is tried.
+const RETRY: Duration = Duration::from_millis(500);
+
+/// Keeps the view's links as the store has them. Never returns.
+pub(super) async fn links(store: SharedStore, view: Arc<View>) {
+    let publish = |known: &BTreeMap<Key, Record>, completeness: Completeness| {
+        view.set_links(Table::new(known.values().filter_map(entry_of)));
+        if completeness == Completeness::Complete {
+            view.progress.send_modify(|progress| progress.has_links = true);
+        }
+    };
+    follow(&store, key::LINKS, publish).await;
+}
+
+/// Keeps the view's configs as the store has them. Never returns.
+pub(super) async fn configs(store: SharedStore, view: Arc<View>) {
+    let publish = |known: &BTreeMap<Key, Record>, completeness: Completeness| {
+        view.set_configs(known.values().filter_map(config_of).collect::<Configs>());
+        if completeness == Completeness::Complete {
+            view.progress.send_modify(|progress| progress.has_configs = true);
+        }
+    };
+    follow(&store, key::CONFIGS, publish).await;
+}
+
+fn entry_of(record: &Record) -> Option<Entry> {
+    let link: Link = parse(record)?;
+    Some(Entry { link: Arc::new(link), revision: record.revision.0 })
+}
+
+fn config_of(record: &Record) -> Option<(ConfigName, Arc<StringMap>)> {
+    let name = ConfigName::parse(record.key.as_str().strip_prefix(key::CONFIGS)?).ok()?;
+    Some((name, Arc::new(parse::<StringMap>(record)?)))
+}
+
+/// A record that cannot be read grants nothing and says nothing.
+fn parse<T: serde::de::DeserializeOwned>(record: &Record) -> Option<T> {
+    serde_json::from_slice(&record.value)
+        .inspect_err(|error| tracing::warn!(key = record.key.as_str(), error = %error, "record skipped"))
+        .ok()
+}
+
+/// Whether all that the store has was told.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Completeness {
+    Complete,
+    Partial,
+}
+
+async fn follow(store: &SharedStore, prefix: &str, publish: impl Fn(&BTreeMap<Key, Record>, Completeness)) {
+    let mut fold = Fold::default();
+    loop {
+        match store.watch(prefix).await {
+            Ok(mut watch) => {
+                fold.step(Change::Restart);
+                while let Some(change) = watch.next().await {
+                    fold.step(change);
+                    while let Some(Some(change)) = watch.next().now_or_never() {
+                        fold.step(change);
+                    }
+                    publish(&fold.known, fold.completeness());
+                }
+                tracing::warn!(prefix, "watch of the store ended");
+            }
+            Err(error) => tracing::warn!(prefix, error = %error, "store could not be watched"),
+        }
+        tokio::time::sleep(RETRY).await;
+    }
+}
+
+/// What a watch has told so far.
+#[derive(Debug, Default)]
+struct Fold {
+    known: BTreeMap<Key, Record>,
+    /// Between a (re)start and `Ready`: what has been told again. What is not among it is gone at `Ready`, not before.
+    retold: Option<BTreeMap<Key, Record>>,
+}
+
+impl Fold {
+    fn step(&mut self, change: Change) {
+        match change {
+            Change::Restart => self.retold = Some(BTreeMap::new()),
+            Change::Put(record) => {
+                if let Some(retold) = &mut self.retold {
+                    retold.insert(record.key.clone(), record.clone());
+                }
+                self.known.insert(record.key.clone(), record);
+            }
+            Change::Delete(key) => {
+                if let Some(retold) = &mut self.retold {
+                    retold.remove(&key);
+                }
+                self.known.remove(&key);
+            }
+            Change::Ready => {
+                if let Some(retold) = self.retold.take() {
+                    self.known = retold;
+                }
+            }
+        }
+    }
+
+    fn completeness(&self) -> Completeness {
+        if self.retold.is_none() { Completeness::Complete } else { Completeness::Partial }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Change, Fold, Key, Record};
+    use trellis_lattice::store::Revision;
+
+    fn put(key: &str) -> Change {
+        let key = Key::parse(key).expect("valid");
+        Change::Put(Record { key, value: "{}".into(), revision: Revision(1) })
+    }
+
+    fn check(changes: impl IntoIterator<Item = Change>, expected: &[&str]) {
+        let mut fold = Fold::default();
+        changes.into_iter().for_each(|change| fold.step(change));
+        assert_eq!(fold.known.keys().map(Key::as_str).collect::<Vec<_>>(), expected);
+    }
+
+    #[test]
+    fn what_is_known_stays_known_until_a_complete_view_lacks_it() {
+        let known = [Change::Restart, put("a"), put("b"), Change::Ready];
+        let after = |more: &[Change]| known.iter().chain(more).cloned().collect::<Vec<_>>();
+        check(after(&[]), &["a", "b"]);
+        check(after(&[Change::Restart]), &["a", "b"]);
+        check(after(&[Change::Restart, put("c")]), &["a", "b", "c"]);
+        check(after(&[Change::Restart, put("c"), Change::Ready]), &["c"]);
+        check(after(&[Change::Restart, put("c"), Change::Restart, put("b"), Change::Ready]), &["b"]);
+        check(after(&[Change::Delete(Key::parse("a").unwrap())]), &["b"]);
+    }
+}

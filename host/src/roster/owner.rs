@@ -1,0 +1,276 @@
+//! The task that owns the roster.
+
+use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use futures::FutureExt as _;
+use futures::future::{BoxFuture, join_all};
+use serde_json::Value;
+use tokio::sync::mpsc;
+use tokio::task::JoinSet;
+use trellis_lattice::id::EntityId;
+use trellis_lattice::message::event::EventName;
+use trellis_lattice::message::presence::{Running as Presented, State};
+use trellis_lattice::rpc::Peer;
+
+use super::{ActorEntry, Context, Message, Order, ProviderEntry, Snapshot, actors, providers};
+use crate::announce;
+use crate::assignment::{Assignment, Writer};
+use crate::records::{Changes, merge};
+use crate::router::{Target, Targets};
+
+/// Orders for one id that wait for the one before.
+const ORDERS_PER_ID: usize = 32;
+
+/// What an order that was carried out changed.
+pub(super) struct Done {
+    pub(super) id: EntityId,
+    pub(super) change: Change,
+    /// Told when the change can be seen.
+    pub(super) events: Vec<(EventName, Value)>,
+}
+
+/// How the roster changes.
+pub(super) enum Change {
+    /// Not at all.
+    None,
+    /// This actor runs, in the place of the one before.
+    Actor(Box<ActorEntry>),
+    /// This provider runs.
+    Provider(Box<ProviderEntry>),
+}
+
+/// One order being carried out, and what is told if it panics.
+pub(super) struct Job {
+    pub(super) work: BoxFuture<'static, Done>,
+    pub(super) id: EntityId,
+    pub(super) failure: (EventName, Value),
+}
+
+impl Job {
+    async fn run(self) -> Done {
+        let Self { work, id, failure } = self;
+        let panicked = |_| {
+            tracing::error!(actor_id = %id, "order broke off by a panic");
+            Done { id: id.clone(), change: Change::None, events: vec![failure] }
+        };
+        AssertUnwindSafe(work).catch_unwind().await.unwrap_or_else(panicked)
+    }
+}
+
+/// The roster and those who are told of it.
+pub(super) struct Owner {
+    context: Arc<Context>,
+    peer: Arc<Peer>,
+    runs: Snapshot,
+    published: Arc<ArcSwap<Snapshot>>,
+    writer: Writer,
+    /// What was assigned before this start and does not run yet.
+    unmet: Assignment,
+    /// An id is a key while an order for it is carried out; more orders for it wait in its queue.
+    waiting: HashMap<EntityId, VecDeque<Order>>,
+    jobs: JoinSet<Done>,
+    drains: JoinSet<()>,
+}
+
+impl Owner {
+    pub(super) fn new(
+        context: Arc<Context>,
+        peer: Arc<Peer>,
+        published: Arc<ArcSwap<Snapshot>>,
+        writer: Writer,
+        unmet: Assignment,
+    ) -> Self {
+        Self {
+            context,
+            peer,
+            runs: Snapshot::default(),
+            published,
+            writer,
+            unmet,
+            waiting: HashMap::new(),
+            jobs: JoinSet::new(),
+            drains: JoinSet::new(),
+        }
+    }
+
+    pub(super) async fn run(mut self, mut queue: mpsc::Receiver<Message>) {
+        let mut changes: Changes = self.context.records.view().changes();
+        self.peer.announce(State::Ready, self.presented());
+        loop {
+            tokio::select! {
+                message = queue.recv() => match message {
+                    Some(Message::Order(order)) => self.take(order),
+                    Some(Message::Shutdown { drain, done }) => {
+                        self.shutdown(drain).await;
+                        // Whoever waited may have left.
+                        drop(done.send(()));
+                        return;
+                    }
+                    None => return,
+                },
+                Some(done) = self.jobs.join_next() => {
+                    self.settle(done.expect("jobs catch panics and are not aborted while this runs"));
+                }
+                Some(_) = self.drains.join_next() => {}
+                () = changes.next() => self.refresh_configs(),
+            }
+        }
+    }
+
+    fn take(&mut self, order: Order) {
+        match self.waiting.get_mut(order.id()) {
+            None => self.begin(order),
+            Some(queue) if queue.len() < ORDERS_PER_ID => queue.push_back(order),
+            Some(_) => {
+                let failure = failure(&self.context, &order, "too many commands for it wait; try again in a moment");
+                self.context.announcer.emit(failure.0, failure.1);
+            }
+        }
+    }
+
+    /// Starts carrying out an order. What is to be stopped is gone from the roster, and gets no more calls, before
+    /// it is drained.
+    fn begin(&mut self, order: Order) {
+        self.waiting.entry(order.id().clone()).or_default();
+        if !matches!(order, Order::Resume(..)) {
+            self.unmet.forget(order.id());
+        }
+        let failure = failure(&self.context, &order, "the host failed inside while it carried out the command");
+        let id = order.id().clone();
+        let context = Arc::clone(&self.context);
+        let work = match order {
+            Order::Scale(command) if command.count == 0 => {
+                let stopped = self.runs.actors.remove(&id);
+                self.publish();
+                actors::stop(context, *command, stopped).boxed()
+            }
+            Order::Scale(command) if self.runs.providers.contains_key(&id) => {
+                actors::refuse(context, *command, "a provider with that id runs here".to_owned()).boxed()
+            }
+            Order::Scale(command) => {
+                actors::scale(context, *command, None, self.runs.actors.get(&id).cloned()).boxed()
+            }
+            Order::Resume(command, digest) => actors::scale(context, *command, Some(digest), None).boxed(),
+            Order::StartProvider(command) => {
+                let taken = self.runs.providers.contains_key(&id) || self.runs.actors.contains_key(&id);
+                if taken {
+                    providers::refuse(context, *command, "something with that id runs here already".to_owned()).boxed()
+                } else {
+                    providers::start(context, *command).boxed()
+                }
+            }
+            Order::StopProvider(id) => {
+                let stopped = self.runs.providers.remove(&id);
+                self.publish();
+                providers::stop(context, id, stopped).boxed()
+            }
+        };
+        self.jobs.spawn(Job { work, id, failure }.run());
+    }
+
+    /// Takes in what an order changed, tells it, and goes on to the next order for the same id.
+    fn settle(&mut self, done: Done) {
+        match done.change {
+            Change::None => {}
+            Change::Actor(entry) => {
+                self.unmet.forget(&done.id);
+                let entry = Arc::new(*entry);
+                let before = self.runs.actors.insert(done.id.clone(), Arc::clone(&entry));
+                self.publish();
+                self.retire(before.filter(|before| !Arc::ptr_eq(&before.actor, &entry.actor)));
+            }
+            Change::Provider(entry) => {
+                self.unmet.forget(&done.id);
+                self.runs.providers.insert(done.id.clone(), Arc::new(*entry));
+                self.publish();
+            }
+        }
+        for (name, data) in done.events {
+            self.context.announcer.emit(name, data);
+        }
+        let next = self.waiting.get_mut(&done.id).and_then(VecDeque::pop_front);
+        match next {
+            Some(order) => self.begin(order),
+            None => drop(self.waiting.remove(&done.id)),
+        }
+    }
+
+    fn retire(&mut self, replaced: Option<Arc<ActorEntry>>) {
+        if let Some(replaced) = replaced {
+            let limit = self.context.config.drain;
+            self.drains.spawn(async move { replaced.actor.drain(limit).await });
+        }
+    }
+
+    /// Tells everyone what runs now.
+    fn publish(&mut self) {
+        self.published.store(Arc::new(self.runs.clone()));
+        self.context.router.set_targets(self.targets());
+        self.peer.announce(State::Ready, self.presented());
+        self.writer.write(self.unmet.with(&self.runs));
+    }
+
+    fn targets(&self) -> Targets {
+        let actors = self.runs.actors.iter().map(|(id, entry)| (id.clone(), Target::Actor(Arc::clone(&entry.actor))));
+        let providers = self.runs.providers.iter();
+        let providers =
+            providers.map(|(id, entry)| (id.clone(), Target::Provider(Arc::clone(entry.running.provider()))));
+        actors.chain(providers).collect()
+    }
+
+    fn presented(&self) -> Vec<Presented> {
+        let actors = self.runs.actors.iter();
+        let actors = actors.map(|(id, entry)| Presented { id: id.clone(), exports: entry.actor.exports().to_vec() });
+        actors.chain(self.runs.providers.values().map(|entry| entry.running.presented())).collect()
+    }
+
+    /// Gives actors their configs as they are now. One that lost a config keeps what it has.
+    fn refresh_configs(&self) {
+        let configs = self.context.records.view().configs();
+        for entry in self.runs.actors.values().filter(|entry| !entry.command.config.is_empty()) {
+            match merge(&configs, &entry.command.config) {
+                Ok(config) => entry.actor.set_config(config),
+                Err(error) => {
+                    tracing::warn!(actor_id = %entry.command.component_id, error = %error, "actor keeps its old config");
+                }
+            }
+        }
+    }
+
+    async fn shutdown(&mut self, drain: Duration) {
+        self.peer.announce(State::Draining, self.presented());
+        self.waiting.clear();
+        let (sources, rest): (BTreeMap<_, _>, BTreeMap<_, _>) =
+            std::mem::take(&mut self.runs.providers).into_iter().partition(|(_, entry)| entry.running.is_source());
+        stop_providers(&sources, drain).await;
+        join_all(self.runs.actors.values().map(|entry| entry.actor.drain(drain))).await;
+        stop_providers(&rest, drain).await;
+        self.jobs.abort_all();
+        self.context.router.set_targets(Targets::new());
+        self.published.store(Arc::default());
+        self.writer.finish().await;
+    }
+}
+
+async fn stop_providers(providers: &BTreeMap<EntityId, Arc<ProviderEntry>>, drain: Duration) {
+    join_all(providers.values().map(|entry| Arc::clone(&entry.running).stop(drain))).await;
+}
+
+/// The event that says that `order` failed.
+fn failure(context: &Context, order: &Order, error: &str) -> (EventName, Value) {
+    let host = &context.host;
+    match order {
+        Order::Scale(command) | Order::Resume(command, _) => {
+            (EventName::ComponentScaleFailed, announce::scale_failed(host, command, error))
+        }
+        Order::StartProvider(command) => {
+            let data = announce::provider_start_failed(host, &command.provider_id, &command.provider_ref, error);
+            (EventName::ProviderStartFailed, data)
+        }
+        Order::StopProvider(id) => (EventName::ProviderStopped, announce::provider_stopped(host, id, None, error)),
+    }
+}

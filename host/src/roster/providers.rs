@@ -1,0 +1,67 @@
+//! Carrying out orders for providers.
+
+use std::sync::Arc;
+
+use trellis_lattice::id::EntityId;
+use trellis_lattice::message::command::StartProvider;
+use trellis_lattice::message::event::EventName;
+
+use super::owner::{Change, Done};
+use super::{Context, ProviderEntry};
+use crate::announce;
+use crate::error::Result;
+use crate::provider::{self, Running, Spec, Start};
+use crate::records::merge;
+
+/// Runs a provider.
+pub(super) async fn start(context: Arc<Context>, command: StartProvider) -> Done {
+    match run(&context, &command).await {
+        Ok(running) => {
+            let StartProvider { provider_id: id, provider_ref: reference, annotations, .. } = &command;
+            tracing::info!(provider_id = %id, reference, "provider started");
+            let data = announce::provider_started(&context.host, id, reference, annotations.as_ref());
+            let events = vec![(EventName::ProviderStarted, data)];
+            Done { id: id.clone(), change: Change::Provider(Box::new(ProviderEntry { command, running })), events }
+        }
+        Err(error) => refuse(context, command, error.to_string()).await,
+    }
+}
+
+/// Says that a command failed.
+pub(super) async fn refuse(context: Arc<Context>, command: StartProvider, error: String) -> Done {
+    let StartProvider { provider_id: id, provider_ref: reference, .. } = &command;
+    tracing::warn!(provider_id = %id, error, "provider not started");
+    let data = announce::provider_start_failed(&context.host, id, reference, &error);
+    Done { id: id.clone(), change: Change::None, events: vec![(EventName::ProviderStartFailed, data)] }
+}
+
+/// Stops a provider that is gone from the roster.
+pub(super) async fn stop(context: Arc<Context>, id: EntityId, stopped: Option<Arc<ProviderEntry>>) -> Done {
+    let mut events = Vec::new();
+    if let Some(entry) = stopped {
+        Arc::clone(&entry.running).stop(context.config.drain).await;
+        tracing::info!(provider_id = %id, "provider stopped");
+        let notes = entry.command.annotations.as_ref();
+        let data = announce::provider_stopped(&context.host, &id, notes, "normal");
+        events.push((EventName::ProviderStopped, data));
+    }
+    Done { id, change: Change::None, events }
+}
+
+async fn run(context: &Context, command: &StartProvider) -> Result<Arc<Running>> {
+    let view = context.records.view();
+    let with = Start {
+        builtins: &context.builtins,
+        host: &context.host,
+        view,
+        router: &context.router,
+        announcer: &context.announcer,
+    };
+    let spec = Spec {
+        id: command.provider_id.clone(),
+        reference: command.provider_ref.clone(),
+        config: merge(&view.configs(), &command.config)?,
+        data_dir: context.config.data_dir.join("providers").join(command.provider_id.as_str()),
+    };
+    provider::start(with, spec).await
+}

@@ -1,0 +1,54 @@
+//! What a call reaches on this host: an actor, or a built-in provider.
+
+use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
+
+use futures::FutureExt as _;
+use trellis_lattice::error::CallError;
+use trellis_lattice::message::invocation::{Answer, Invocation};
+use trellis_provider_sdk as sdk;
+
+use crate::actor::Actor;
+use crate::runtime::value::Args;
+
+/// Something on this host that can be called.
+#[derive(Clone)]
+pub(crate) enum Target {
+    /// An actor; it keeps its own deadline and limits.
+    Actor(Arc<Actor>),
+    /// A built-in provider.
+    Provider(Arc<dyn sdk::Provider>),
+}
+
+impl Target {
+    /// Calls it. Dropping the future ends the call.
+    pub(crate) async fn call(self, invocation: Invocation<Args>) -> Result<Answer<Args>, CallError> {
+        if invocation.head.context.remaining().is_zero() {
+            return Err(CallError::deadline(format!("the time was over before {} was called", invocation.head.target)));
+        }
+        match self {
+            Self::Actor(actor) => actor.invoke(invocation).await,
+            Self::Provider(provider) => call_provider(&*provider, invocation).await,
+        }
+    }
+}
+
+/// A provider that panics or does not answer in time fails this call and nothing else.
+async fn call_provider(
+    provider: &dyn sdk::Provider,
+    invocation: Invocation<Args>,
+) -> Result<Answer<Args>, CallError> {
+    let Invocation { head, args, body } = invocation;
+    let (target, deadline) = (head.target.clone(), head.context.deadline);
+    let call = provider.call(Invocation { head, args: args.into_provider()?, body });
+    let guarded = AssertUnwindSafe(call).catch_unwind();
+    match tokio::time::timeout_at(deadline, guarded).await {
+        Ok(Ok(Ok(answer))) => Ok(Answer { value: Args::from(answer.value), body: answer.body }),
+        Ok(Ok(Err(error))) => Err(error),
+        Ok(Err(_panic)) => {
+            tracing::error!(provider_id = %target, "provider panicked in a call");
+            Err(CallError::provider(format!("provider {target} failed inside")))
+        }
+        Err(_) => Err(CallError::deadline(format!("provider {target} did not answer in time"))),
+    }
+}
