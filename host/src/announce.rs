@@ -65,12 +65,7 @@ impl Announcer {
     }
 }
 
-async fn publish(
-    transport: SharedTransport,
-    lattice: LatticeName,
-    host: HostId,
-    mut queue: mpsc::Receiver<Item>,
-) {
+async fn publish(transport: SharedTransport, lattice: LatticeName, host: HostId, mut queue: mpsc::Receiver<Item>) {
     while let Some(item) = queue.recv().await {
         let (name, data) = match item {
             Item::Event(name, data) => (name, data),

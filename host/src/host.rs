@@ -88,10 +88,8 @@ impl Host {
         let cache = Cache::new(config.data_dir.join("artifacts"));
         let Parts { transport, runtime, builtins, trust, .. } = parts;
         let host = id.clone();
-        let context =
-            Arc::new(Context { config, host, records, runtime, router, builtins, trust, announcer, cache });
-        let roster =
-            Roster::start(Arc::clone(&context), Arc::clone(&peer), Writer::new(file), assigned.clone());
+        let context = Arc::new(Context { config, host, records, runtime, router, builtins, trust, announcer, cache });
+        let roster = Roster::start(Arc::clone(&context), Arc::clone(&peer), Writer::new(file), assigned.clone());
         let (stop, stopped) = watch::channel(None);
         let shared = Arc::new(Shared {
             context,
@@ -188,12 +186,8 @@ fn identify(parts: &Parts) -> Result<(Identity, HostId)> {
 }
 
 async fn join(config: &Config, parts: &Parts, identity: Identity, router: &Arc<Router>) -> Result<Arc<Peer>> {
-    let join = Join {
-        lattice: config.lattice.clone(),
-        identity,
-        trust: Arc::clone(&parts.trust),
-        site: config.site.clone(),
-    };
+    let join =
+        Join { lattice: config.lattice.clone(), identity, trust: Arc::clone(&parts.trust), site: config.site.clone() };
     let unavailable = |error: String| Error::new(ErrorKind::Unavailable, format!("cannot join the lattice: {error}"));
     let joined = Peer::join(Arc::clone(&parts.transport), join, Some(Gate::new(router)));
     let peer = match tokio::time::timeout(JOIN_TIMEOUT, joined).await {

@@ -44,7 +44,9 @@ pub(crate) async fn fetch(reference: &str) -> Result<Artifact> {
         Ok(Artifact::new(bytes, Some(canonical(&path))))
     })
     .await
-    .map_err(|error| Error::new(ErrorKind::Unavailable, format!("reading {reference:?} broke off")).with_source(error))?
+    .map_err(|error| {
+        Error::new(ErrorKind::Unavailable, format!("reading {reference:?} broke off")).with_source(error)
+    })?
 }
 
 pub(crate) fn path_of(reference: &str) -> Result<PathBuf> {

@@ -137,12 +137,7 @@ pub(crate) async fn serve(shared: Arc<Shared>, subjects: subject::Control, mut r
     }
 }
 
-async fn receive(
-    shared: &Arc<Shared>,
-    subjects: &subject::Control,
-    request: Message,
-    waiting: &mut JoinSet<()>,
-) {
+async fn receive(shared: &Arc<Shared>, subjects: &subject::Control, request: Message, waiting: &mut JoinSet<()>) {
     let Message { subject, reply, payload, .. } = request;
     let Some((noun, verb, tail)) = subjects.parse(&subject) else { return };
     tracing::debug!(operation = %format_args!("{noun}.{verb}"), "control request came");

@@ -116,7 +116,8 @@ impl Delivery {
     pub(super) fn plan(&self, wanted: &BTreeMap<LinkKey, Wanted>, now: Instant) -> Vec<Action> {
         let gone = self.entries.iter().filter(|(key, _)| !wanted.contains_key(*key));
         let down = gone.filter_map(|(key, entry)| Some(Action::Down(key.clone(), entry.up.clone()?)));
-        let due = wanted.iter().filter(|(key, wanted)| self.entries.get(*key).is_none_or(|entry| entry.is_due(wanted, now)));
+        let due =
+            wanted.iter().filter(|(key, wanted)| self.entries.get(*key).is_none_or(|entry| entry.is_due(wanted, now)));
         let up = due.map(|(key, wanted)| Action::Up(key.clone(), wanted.clone()));
         down.chain(up).collect()
     }
@@ -187,7 +188,13 @@ mod tests {
     }
 
     /// What is planned, as words; each planned delivery then succeeds or fails.
-    fn run(delivery: &mut Delivery, links: &super::Table, configs: &Configs, fails: Outcome, now: Instant) -> Vec<String> {
+    fn run(
+        delivery: &mut Delivery,
+        links: &super::Table,
+        configs: &Configs,
+        fails: Outcome,
+        now: Instant,
+    ) -> Vec<String> {
         let wanted = wanted(&"kv".parse().expect("valid"), links, configs);
         delivery.forget(&wanted);
         let plan = delivery.plan(&wanted, now);

@@ -32,7 +32,10 @@ impl Records {
                 return self.withdraw_if_second(link, revision).await;
             }
         }
-        Err(Error::new(ErrorKind::Unavailable, format!("link {} of {} is being written by others", link.name, link.source_id)))
+        Err(Error::new(
+            ErrorKind::Unavailable,
+            format!("link {} of {} is being written by others", link.name, link.source_id),
+        ))
     }
 
     /// One attempt; `None` when another writer was first.
@@ -166,7 +169,8 @@ fn json(value: &impl serde::Serialize) -> Bytes {
 }
 
 fn is_conflict(error: &Error) -> bool {
-    let source = std::error::Error::source(error).and_then(|source| source.downcast_ref::<trellis_lattice::error::Error>());
+    let source =
+        std::error::Error::source(error).and_then(|source| source.downcast_ref::<trellis_lattice::error::Error>());
     source.is_some_and(|source| source.kind() == LatticeErrorKind::Conflict)
 }
 
@@ -174,9 +178,7 @@ fn is_conflict(error: &Error) -> bool {
 async fn within<T>(what: &str, operation: impl Future<Output = trellis_lattice::error::Result<T>>) -> Result<T> {
     match tokio::time::timeout(STORE_TIMEOUT, operation).await {
         Ok(Ok(value)) => Ok(value),
-        Ok(Err(error)) => {
-            Err(Error::new(ErrorKind::Unavailable, format!("cannot {what}: {error}")).with_source(error))
-        }
+        Ok(Err(error)) => Err(Error::new(ErrorKind::Unavailable, format!("cannot {what}: {error}")).with_source(error)),
         Err(_) => {
             let message = format!("cannot {what}: the store did not answer within {} s", STORE_TIMEOUT.as_secs());
             Err(Error::new(ErrorKind::Unavailable, message))

@@ -139,11 +139,7 @@ async fn verify(artifact: Artifact) -> Result<(Artifact, Option<Verified<ActorCl
 async fn compile(context: &Context, command: &ScaleComponent, artifact: &Artifact) -> Result<Arc<Compiled>> {
     let load = context.runtime.load(artifact.bytes.clone());
     let component = tokio::time::timeout(COMPILE_TIMEOUT, load).await.map_err(|_| {
-        let message = format!(
-            "{} was not compiled within {} s",
-            command.component_ref,
-            COMPILE_TIMEOUT.as_secs()
-        );
+        let message = format!("{} was not compiled within {} s", command.component_ref, COMPILE_TIMEOUT.as_secs());
         Error::new(ErrorKind::Component, message)
     })??;
     if component.exports().is_empty() {
@@ -208,7 +204,10 @@ fn number<N: std::str::FromStr + PartialOrd + From<u8>>(key: &str, unit: &str, t
     let number = text.trim().parse::<N>().ok().filter(|number| *number >= N::from(1));
     number.ok_or_else(|| {
         let shown: String = text.chars().take(64).collect();
-        Error::new(ErrorKind::Config, format!("component limit {key} is {shown:?}: give a number of {unit}, at least 1"))
+        Error::new(
+            ErrorKind::Config,
+            format!("component limit {key} is {shown:?}: give a number of {unit}, at least 1"),
+        )
     })
 }
 

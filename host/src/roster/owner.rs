@@ -151,9 +151,7 @@ impl Owner {
             Order::Scale(command) if self.runs.providers.contains_key(&id) => {
                 actors::refuse(context, *command, "a provider with that id runs here".to_owned()).boxed()
             }
-            Order::Scale(command) => {
-                actors::scale(context, *command, None, self.runs.actors.get(&id).cloned()).boxed()
-            }
+            Order::Scale(command) => actors::scale(context, *command, None, self.runs.actors.get(&id).cloned()).boxed(),
             Order::Resume(command, digest) => actors::scale(context, *command, Some(digest), None).boxed(),
             Order::StartProvider(command) => {
                 let taken = self.runs.providers.contains_key(&id) || self.runs.actors.contains_key(&id);

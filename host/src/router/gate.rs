@@ -115,7 +115,9 @@ fn verdict(from: &PeerClaims, head: &Head, speaker: Speaker, links: &Table) -> V
         Speaker::Stranger => {
             return Verdict::Denied(format!("the token of {} is not for {source}", from.peer));
         }
-        Speaker::Is if from.call.iter().any(|pattern| allows(pattern, target.as_str(), interface.without_version())) => {
+        Speaker::Is
+            if from.call.iter().any(|pattern| allows(pattern, target.as_str(), interface.without_version())) =>
+        {
             return Verdict::Granted;
         }
         Speaker::Is | Speaker::Runs => {}

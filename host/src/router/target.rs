@@ -34,10 +34,7 @@ impl Target {
 }
 
 /// A provider that panics or does not answer in time fails this call and nothing else.
-async fn call_provider(
-    provider: &dyn sdk::Provider,
-    invocation: Invocation<Args>,
-) -> Result<Answer<Args>, CallError> {
+async fn call_provider(provider: &dyn sdk::Provider, invocation: Invocation<Args>) -> Result<Answer<Args>, CallError> {
     let Invocation { head, args, body } = invocation;
     let (target, deadline) = (head.target.clone(), head.context.deadline);
     let call = provider.call(Invocation { head, args: args.into_provider()?, body });
