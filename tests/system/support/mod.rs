@@ -2,6 +2,7 @@
 
 pub mod guests;
 pub mod http;
+pub mod lattice;
 pub mod nats;
 pub mod process;
 pub mod wait;

@@ -1,0 +1,108 @@
+//! Wrong input gets an error that names the thing and the way out, and what runs goes on.
+
+use std::io::Write as _;
+use std::net::TcpListener;
+use std::path::PathBuf;
+
+use crate::support::guests;
+use crate::support::lattice::{Lattice, path};
+use crate::support::nats::free_port;
+use crate::support::process;
+
+/// Every text of `expected` is in `error`.
+fn check(error: &str, expected: &[&str]) {
+    for text in expected {
+        assert!(error.to_lowercase().contains(&text.to_lowercase()), "{text:?} is not in: {error}");
+    }
+}
+
+fn file(lattice: &Lattice, name: &str, bytes: &[u8]) -> PathBuf {
+    let path = lattice.data().join(name);
+    std::fs::File::create(&path).and_then(|mut file| file.write_all(bytes)).expect("the directory is writable");
+    path
+}
+
+#[test]
+fn what_is_no_actor_is_refused_and_the_host_goes_on() {
+    let lattice = Lattice::one_box(&[]);
+    let good = lattice.signed("counter", &["wasi:keyvalue/*"]);
+    let bytes = std::fs::read(&good).expect("was just written");
+    let mut forged = bytes.clone();
+    forged[bytes.len() / 2] ^= 1;
+    let core = wat::parse_str("(module)").expect("valid");
+    let inert = wat::parse_str("(component)").expect("valid");
+    let refusals: &[(&str, &[u8], &[&str])] = &[
+        ("text.wasm", b"this is no component", &["component"]),
+        ("core.wasm", &core, &["component"]),
+        ("inert.wasm", &inert, &["inert"]),
+        ("cut.wasm", &bytes[..bytes.len() / 2], &["cut"]),
+        ("forged.wasm", &forged, &["forged"]),
+    ];
+    for (name, bytes, expected) in refusals {
+        let id = name.trim_end_matches(".wasm");
+        let component = file(&lattice, name, bytes);
+        check(&lattice.try_run(&["start", "actor", id, path(&component)]).refused(), expected);
+    }
+    let missing = lattice.data().join("missing.wasm");
+    check(&lattice.try_run(&["start", "actor", "missing", path(&missing)]).refused(), &["missing.wasm"]);
+    let unsigned = guests::path("hello");
+    check(&lattice.try_run(&["start", "actor", "unsigned", path(&unsigned)]).refused(), &["unsigned", "sign"]);
+
+    let hello = lattice.signed("hello", &[]);
+    lattice.run(&["start", "actor", "hello", path(&hello)]);
+    lattice.serve_http(None, &[("/", "hello")]);
+    lattice.until_ok("/still-there");
+}
+
+#[test]
+fn all_imports_that_are_not_granted_or_not_linked_are_listed() {
+    let lattice = Lattice::one_box(&[]);
+    let nothing_granted = lattice.signed("counter", &["demo:other/thing"]);
+    let error = lattice.try_run(&["start", "actor", "counter", path(&nothing_granted)]).refused();
+    check(&error, &["wasi:keyvalue/store", "wasi:keyvalue/atomics", "grant"]);
+    let not_linked = lattice.signed("counter", &["wasi:keyvalue/*"]);
+    let error = lattice.try_run(&["start", "actor", "counter", path(&not_linked)]).refused();
+    check(&error, &["wasi:keyvalue/store", "wasi:keyvalue/atomics", "link"]);
+}
+
+#[test]
+fn names_that_could_be_subjects_are_refused() {
+    let lattice = Lattice::one_box(&[]);
+    let hello = lattice.signed("hello", &[]);
+    let long = "x".repeat(10_240);
+    for name in ["a.b", "*", ">", "a b", "a\tb", "", long.as_str()] {
+        let error = lattice.try_run(&["start", "actor", name, path(&hello)]).refused();
+        check(&error, &["letters, digits"]);
+        assert!(error.len() < 2_000, "the error must not repeat 10 KB");
+    }
+}
+
+#[test]
+fn a_port_in_use_is_named() {
+    let lattice = Lattice::one_box(&[]);
+    let taken = TcpListener::bind("127.0.0.1:0").expect("a free port");
+    let address = taken.local_addr().expect("bound").to_string();
+    let data = tempfile::tempdir().expect("a temporary directory");
+    let hello = guests::path("hello");
+    let error = process::run(data.path(), &["up", path(&hello), "--http", &address]).refused();
+    check(&error, &[&address, "in use"]);
+    drop(lattice);
+}
+
+#[test]
+fn a_missing_nats_server_is_named() {
+    let data = tempfile::tempdir().expect("a temporary directory");
+    let url = format!("nats://127.0.0.1:{}", free_port());
+    for arguments in [&["get", "hosts", "--nats-url", &url][..], &["host", "--nats-url", &url]] {
+        let error = process::run(data.path(), arguments).refused();
+        check(&error, &[url.trim_start_matches("nats://"), "trellis up"]);
+    }
+}
+
+#[test]
+fn one_data_directory_has_one_box() {
+    let lattice = Lattice::one_box(&[]);
+    let error = process::run(lattice.data(), &["up", "--http", "127.0.0.1:0"]).refused();
+    check(&error, &[path(lattice.data())]);
+    lattice.wait_for_hosts(1);
+}

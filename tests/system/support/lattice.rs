@@ -1,0 +1,145 @@
+//! A lattice under test, driven by the command line as its users drive it.
+
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::{Path, PathBuf};
+
+use serde_json::Value;
+use tempfile::TempDir;
+use tokio::runtime::Runtime;
+
+use super::nats::{self, Nats};
+use super::process::{self, Outcome, Server};
+use super::{guests, http, wait};
+
+/// A lattice: hosts, a data directory with its keys, and an address where HTTP is served.
+pub struct Lattice {
+    /// Where HTTP is served.
+    pub address: SocketAddr,
+    /// For the HTTP client.
+    pub runtime: Runtime,
+    /// The processes, in the order they were started.
+    pub servers: Vec<Server>,
+    nats: Option<Nats>,
+    data: TempDir,
+}
+
+impl Lattice {
+    /// One process with everything in it.
+    pub fn one_box(arguments: &[&str]) -> Self {
+        let mut lattice = Self::empty(None);
+        let mut all = vec!["up"];
+        all.extend(arguments);
+        let http = lattice.address.to_string();
+        all.extend(["--http", &http]);
+        let server = Server::start(lattice.data.path(), &all);
+        server.wait_for("lattice");
+        lattice.servers.push(server);
+        lattice.wait_for_hosts(1);
+        lattice
+    }
+
+    /// Two hosts, `a` and `b`, on a real nats-server, each with a data directory of its own.
+    pub fn two_hosts() -> Self {
+        let mut lattice = Self::empty(Some(Nats::start()));
+        for name in ["a", "b"] {
+            lattice.start_host(name);
+        }
+        lattice.wait_for_hosts(2);
+        lattice
+    }
+
+    fn empty(nats: Option<Nats>) -> Self {
+        Self {
+            address: (Ipv4Addr::LOCALHOST, nats::free_port()).into(),
+            runtime: Runtime::new().expect("tokio starts"),
+            servers: Vec::new(),
+            nats,
+            data: tempfile::tempdir().expect("a temporary directory"),
+        }
+    }
+
+    /// Starts a host that has a state of its own and the keys of this lattice.
+    pub fn start_host(&mut self, name: &str) {
+        let url = self.nats.as_ref().expect("hosts join a nats-server").url();
+        let arguments = ["host", "--name", name, "--nats-url", &url];
+        self.servers.push(Server::start(self.data.path(), &arguments));
+    }
+
+    /// Waits until so many hosts answer.
+    pub fn wait_for_hosts(&self, count: usize) {
+        wait::until(&format!("{count} hosts"), || {
+            let outcome = self.try_run(&["get", "hosts", "--output", "json"]);
+            let hosts: Value = serde_json::from_str(&outcome.stdout).unwrap_or_default();
+            let is_there = hosts.as_array().is_some_and(|hosts| hosts.len() == count);
+            if is_there { Ok(()) } else { Err(format!("{outcome:?}")) }
+        });
+    }
+
+    /// Runs a command to its end.
+    pub fn try_run(&self, arguments: &[&str]) -> Outcome {
+        let url = self.nats.as_ref().map(Nats::url);
+        let mut all = arguments.to_vec();
+        if let Some(url) = &url {
+            all.extend(["--nats-url", url]);
+        }
+        process::run(self.data.path(), &all)
+    }
+
+    /// Runs a command that must succeed; its output.
+    pub fn run(&self, arguments: &[&str]) -> String {
+        self.try_run(arguments).ok()
+    }
+
+    /// The directory with the keys.
+    pub fn data(&self) -> &Path {
+        self.data.path()
+    }
+
+    /// The example actor `name`, signed by this lattice's issuer for `imports`.
+    pub fn signed(&self, name: &str, imports: &[&str]) -> PathBuf {
+        let output = self.data.path().join(format!("{name}.signed.wasm"));
+        let source = guests::path(name);
+        let mut arguments = vec!["sign", path(&source), "--out", path(&output)];
+        for import in imports {
+            arguments.extend(["--import", import]);
+        }
+        process::run(self.data.path(), &arguments).ok();
+        output
+    }
+
+    /// Starts the HTTP server on the host `host` and routes `path_prefix` to the actor `target`.
+    pub fn serve_http(&self, host: Option<&str>, routes: &[(&str, &str)]) {
+        let address = format!("address={}", self.address);
+        self.run(&["config", "put", "http", &address]);
+        let mut start = vec!["start", "provider", "http", "builtin:http-server", "--config", "http"];
+        if let Some(host) = host {
+            start.extend(["--host", host]);
+        }
+        self.run(&start);
+        for (path_prefix, target) in routes {
+            self.route(path_prefix, target, "wasi:http/incoming-handler");
+        }
+    }
+
+    /// Routes `path_prefix` to the actor `target`.
+    pub fn route(&self, path_prefix: &str, target: &str, interface: &str) {
+        let config = format!("route-{target}");
+        self.run(&["config", "put", &config, &format!("path={path_prefix}")]);
+        self.run(&["link", "put", "http", target, interface, "--name", target, "--source-config", &config]);
+    }
+
+    /// Asks for `path_and_query` until the answer is 200; its body.
+    pub fn until_ok(&self, path_and_query: &str) -> String {
+        http::until_ok(&self.runtime, self.address, path_and_query)
+    }
+
+    /// GET; status and body.
+    pub fn get(&self, path_and_query: &str) -> (u16, String) {
+        self.runtime.block_on(http::get(self.address, path_and_query)).expect("an answer")
+    }
+}
+
+/// A path as an argument.
+pub fn path(path: &Path) -> &str {
+    path.to_str().expect("test paths are UTF-8")
+}
