@@ -13,7 +13,7 @@ use tokio::net::TcpStream;
 use super::wait;
 
 /// Sends a request to `address` and returns the response with its body still to be read.
-pub async fn send<B>(address: SocketAddr, request: Request<B>) -> Result<Response<Incoming>, String>
+pub(crate) async fn send<B>(address: SocketAddr, request: Request<B>) -> Result<Response<Incoming>, String>
 where
     B: http_body::Body<Data = Bytes> + Send + 'static,
     B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
@@ -29,12 +29,17 @@ where
 }
 
 /// GET; the status and the body as text.
-pub async fn get(address: SocketAddr, path: &str) -> Result<(u16, String), String> {
+pub(crate) async fn get(address: SocketAddr, path: &str) -> Result<(u16, String), String> {
     request(address, Method::GET, path, Bytes::new()).await
 }
 
 /// A request with a body at hand; the status and the body as text.
-pub async fn request(address: SocketAddr, method: Method, path: &str, body: Bytes) -> Result<(u16, String), String> {
+pub(crate) async fn request(
+    address: SocketAddr,
+    method: Method,
+    path: &str,
+    body: Bytes,
+) -> Result<(u16, String), String> {
     let request = Request::builder()
         .method(method)
         .uri(path)
@@ -48,7 +53,7 @@ pub async fn request(address: SocketAddr, method: Method, path: &str, body: Byte
 }
 
 /// Asks for `path` until the answer is 200; its body.
-pub fn until_ok(runtime: &tokio::runtime::Runtime, address: SocketAddr, path: &str) -> String {
+pub(crate) fn until_ok(runtime: &tokio::runtime::Runtime, address: SocketAddr, path: &str) -> String {
     wait::until(&format!("200 from http://{address}{path}"), || match runtime.block_on(get(address, path)) {
         Ok((200, body)) => Ok(body),
         other => Err(format!("{other:?}")),

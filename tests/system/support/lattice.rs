@@ -12,20 +12,20 @@ use super::process::{self, Outcome, Server};
 use super::{guests, http, wait};
 
 /// A lattice: hosts, a data directory with its keys, and an address where HTTP is served.
-pub struct Lattice {
+pub(crate) struct Lattice {
     /// Where HTTP is served.
-    pub address: SocketAddr,
+    pub(crate) address: SocketAddr,
     /// For the HTTP client.
-    pub runtime: Runtime,
+    pub(crate) runtime: Runtime,
     /// The processes, in the order they were started.
-    pub servers: Vec<Server>,
+    pub(crate) servers: Vec<Server>,
     nats: Option<Nats>,
     data: TempDir,
 }
 
 impl Lattice {
     /// One process with everything in it.
-    pub fn one_box(arguments: &[&str]) -> Self {
+    pub(crate) fn one_box(arguments: &[&str]) -> Self {
         let mut lattice = Self::empty(None);
         let mut all = vec!["up"];
         all.extend(arguments);
@@ -39,7 +39,7 @@ impl Lattice {
     }
 
     /// Two hosts, `a` and `b`, on a real nats-server, each with a data directory of its own.
-    pub fn two_hosts() -> Self {
+    pub(crate) fn two_hosts() -> Self {
         let mut lattice = Self::empty(Some(Nats::start()));
         for name in ["a", "b"] {
             lattice.start_host(name);
@@ -59,14 +59,14 @@ impl Lattice {
     }
 
     /// Starts a host that has a state of its own and the keys of this lattice.
-    pub fn start_host(&mut self, name: &str) {
+    pub(crate) fn start_host(&mut self, name: &str) {
         let url = self.nats.as_ref().expect("hosts join a nats-server").url();
         let arguments = ["host", "--name", name, "--nats-url", &url];
         self.servers.push(Server::start(self.data.path(), &arguments));
     }
 
     /// Waits until so many hosts answer.
-    pub fn wait_for_hosts(&self, count: usize) {
+    pub(crate) fn wait_for_hosts(&self, count: usize) {
         wait::until(&format!("{count} hosts"), || {
             let outcome = self.try_run(&["get", "hosts", "--output", "json"]);
             let hosts: Value = serde_json::from_str(&outcome.stdout).unwrap_or_default();
@@ -76,7 +76,7 @@ impl Lattice {
     }
 
     /// Runs a command to its end.
-    pub fn try_run(&self, arguments: &[&str]) -> Outcome {
+    pub(crate) fn try_run(&self, arguments: &[&str]) -> Outcome {
         let url = self.nats.as_ref().map(Nats::url);
         let mut all = arguments.to_vec();
         if let Some(url) = &url {
@@ -86,17 +86,17 @@ impl Lattice {
     }
 
     /// Runs a command that must succeed; its output.
-    pub fn run(&self, arguments: &[&str]) -> String {
+    pub(crate) fn run(&self, arguments: &[&str]) -> String {
         self.try_run(arguments).ok()
     }
 
     /// The directory with the keys.
-    pub fn data(&self) -> &Path {
+    pub(crate) fn data(&self) -> &Path {
         self.data.path()
     }
 
     /// The example actor `name`, signed by this lattice's issuer for `imports`.
-    pub fn signed(&self, name: &str, imports: &[&str]) -> PathBuf {
+    pub(crate) fn signed(&self, name: &str, imports: &[&str]) -> PathBuf {
         let output = self.data.path().join(format!("{name}.signed.wasm"));
         let source = guests::path(name);
         let mut arguments = vec!["sign", path(&source), "--out", path(&output)];
@@ -108,7 +108,7 @@ impl Lattice {
     }
 
     /// Starts the HTTP server on the host `host` and routes `path_prefix` to the actor `target`.
-    pub fn serve_http(&self, host: Option<&str>, routes: &[(&str, &str)]) {
+    pub(crate) fn serve_http(&self, host: Option<&str>, routes: &[(&str, &str)]) {
         let address = format!("address={}", self.address);
         self.run(&["config", "put", "http", &address]);
         let mut start = vec!["start", "provider", "http", "builtin:http-server", "--config", "http"];
@@ -122,24 +122,24 @@ impl Lattice {
     }
 
     /// Routes `path_prefix` to the actor `target`.
-    pub fn route(&self, path_prefix: &str, target: &str, interface: &str) {
+    pub(crate) fn route(&self, path_prefix: &str, target: &str, interface: &str) {
         let config = format!("route-{target}");
         self.run(&["config", "put", &config, &format!("path={path_prefix}")]);
         self.run(&["link", "put", "http", target, interface, "--name", target, "--source-config", &config]);
     }
 
     /// Asks for `path_and_query` until the answer is 200; its body.
-    pub fn until_ok(&self, path_and_query: &str) -> String {
+    pub(crate) fn until_ok(&self, path_and_query: &str) -> String {
         http::until_ok(&self.runtime, self.address, path_and_query)
     }
 
     /// GET; status and body.
-    pub fn get(&self, path_and_query: &str) -> (u16, String) {
+    pub(crate) fn get(&self, path_and_query: &str) -> (u16, String) {
         self.runtime.block_on(http::get(self.address, path_and_query)).expect("an answer")
     }
 }
 
 /// A path as an argument.
-pub fn path(path: &Path) -> &str {
+pub(crate) fn path(path: &Path) -> &str {
     path.to_str().expect("test paths are UTF-8")
 }

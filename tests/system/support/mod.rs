@@ -1,8 +1,8 @@
 //! What the tests start and talk to. Everything started here ends with the value that holds it.
 
-pub mod guests;
-pub mod http;
-pub mod lattice;
-pub mod nats;
-pub mod process;
-pub mod wait;
+pub(crate) mod guests;
+pub(crate) mod http;
+pub(crate) mod lattice;
+pub(crate) mod nats;
+pub(crate) mod process;
+pub(crate) mod wait;

@@ -9,7 +9,7 @@ use super::wait;
 
 /// A running nats-server; killed when dropped.
 #[derive(Debug)]
-pub struct Nats {
+pub(crate) struct Nats {
     child: Child,
     port: u16,
     _store: TempDir,
@@ -17,7 +17,7 @@ pub struct Nats {
 
 impl Nats {
     /// Starts one and waits until it accepts connections.
-    pub fn start() -> Self {
+    pub(crate) fn start() -> Self {
         let store = tempfile::tempdir().expect("a temporary directory");
         let port = free_port();
         let child = Command::new(std::env::var_os("TRELLIS_NATS_SERVER").unwrap_or_else(|| "nats-server".into()))
@@ -33,7 +33,7 @@ impl Nats {
     }
 
     /// Where clients connect.
-    pub fn url(&self) -> String {
+    pub(crate) fn url(&self) -> String {
         format!("nats://127.0.0.1:{}", self.port)
     }
 }
@@ -46,6 +46,6 @@ impl Drop for Nats {
 }
 
 /// A port that was free a moment ago.
-pub fn free_port() -> u16 {
+pub(crate) fn free_port() -> u16 {
     TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).and_then(|listener| listener.local_addr()).expect("a free port").port()
 }

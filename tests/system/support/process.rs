@@ -5,12 +5,10 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::{Arc, Mutex};
 
-use serde_json::Value;
-
 use super::wait;
 
 /// The `trellis` that was built beside this test.
-pub fn binary() -> PathBuf {
+pub(crate) fn binary() -> PathBuf {
     let test = std::env::current_exe().expect("a test has a path");
     let profile = test.parent().and_then(Path::parent).expect("tests lie in <profile>/deps");
     let binary = profile.join("trellis");
@@ -20,34 +18,28 @@ pub fn binary() -> PathBuf {
 
 /// What a command that ended left behind.
 #[derive(Debug)]
-pub struct Outcome {
-    pub status: ExitStatus,
-    pub stdout: String,
-    pub stderr: String,
+pub(crate) struct Outcome {
+    pub(crate) status: ExitStatus,
+    pub(crate) stdout: String,
+    pub(crate) stderr: String,
 }
 
 impl Outcome {
     /// The standard output of a command that succeeded.
-    pub fn ok(self) -> String {
+    pub(crate) fn ok(self) -> String {
         assert!(self.status.success(), "exit {}\nstdout: {}\nstderr: {}", self.status, self.stdout, self.stderr);
         self.stdout
     }
 
-    /// The standard output of a command that succeeded, as JSON.
-    pub fn json(self) -> Value {
-        let text = self.ok();
-        serde_json::from_str(&text).unwrap_or_else(|error| panic!("no JSON ({error}): {text}"))
-    }
-
     /// The standard error of a command that failed.
-    pub fn refused(self) -> String {
+    pub(crate) fn refused(self) -> String {
         assert!(!self.status.success(), "it succeeded\nstdout: {}\nstderr: {}", self.stdout, self.stderr);
         self.stderr
     }
 }
 
 /// Runs `trellis` with `arguments` and the data directory `data`, to its end.
-pub fn run(data: &Path, arguments: &[&str]) -> Outcome {
+pub(crate) fn run(data: &Path, arguments: &[&str]) -> Outcome {
     let output = command(data, arguments).output().expect("trellis runs");
     let text = |bytes: Vec<u8>| String::from_utf8_lossy(&bytes).into_owned();
     Outcome { status: output.status, stdout: text(output.stdout), stderr: text(output.stderr) }
@@ -61,14 +53,14 @@ fn command(data: &Path, arguments: &[&str]) -> Command {
 
 /// A `trellis` process that serves until it is ended; killed when dropped.
 #[derive(Debug)]
-pub struct Server {
+pub(crate) struct Server {
     child: Child,
     output: Arc<Mutex<String>>,
 }
 
 impl Server {
     /// Starts `trellis` with `arguments` and the data directory `data`.
-    pub fn start(data: &Path, arguments: &[&str]) -> Self {
+    pub(crate) fn start(data: &Path, arguments: &[&str]) -> Self {
         let mut child =
             command(data, arguments).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("trellis starts");
         let output = Arc::default();
@@ -78,12 +70,12 @@ impl Server {
     }
 
     /// All that it printed so far.
-    pub fn output(&self) -> String {
+    pub(crate) fn output(&self) -> String {
         self.output.lock().expect("no reader panics").clone()
     }
 
     /// Waits until it printed `text`.
-    pub fn wait_for(&self, text: &str) {
+    pub(crate) fn wait_for(&self, text: &str) {
         wait::until(&format!("{text:?} in the output"), || {
             let output = self.output();
             if output.contains(text) { Ok(()) } else { Err(output) }
@@ -91,12 +83,12 @@ impl Server {
     }
 
     /// Its process id.
-    pub fn id(&self) -> u32 {
+    pub(crate) fn id(&self) -> u32 {
         self.child.id()
     }
 
     /// Resident memory, in bytes.
-    pub fn resident_bytes(&self) -> u64 {
+    pub(crate) fn resident_bytes(&self) -> u64 {
         let status = std::fs::read_to_string(format!("/proc/{}/status", self.id())).expect("it runs");
         let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).expect("Linux has VmRSS");
         let kib: u64 = line.trim().trim_end_matches(" kB").parse().expect("a number");
@@ -104,7 +96,7 @@ impl Server {
     }
 
     /// Asks it to stop (SIGTERM) and waits until it did.
-    pub fn terminate(mut self) -> (ExitStatus, String) {
+    pub(crate) fn terminate(mut self) -> (ExitStatus, String) {
         let status = Command::new("kill").args(["-TERM", &self.id().to_string()]).status().expect("kill runs");
         assert!(status.success(), "it had ended before");
         let status = wait::until("the end after SIGTERM", || match self.child.try_wait() {
