@@ -3,6 +3,8 @@
 //! Each command has a module of its own; what they share is beside them: [`environment`] (the only place that reads the
 //! environment), [`workspace`] (where things are) and [`step`] (running programs and showing how far they are).
 
+#![forbid(unsafe_code)]
+
 mod environment;
 mod guests;
 mod step;

@@ -105,8 +105,9 @@ fn installed_library() -> Option<PathBuf> {
     has_std(&folder).then_some(folder)
 }
 
-/// Whether a folder holds a compiled standard library.
+/// Whether a folder holds a compiled standard library (`libstd-<hash>.rlib`; `libstd.rlib` if cargo made it by itself).
 pub(super) fn has_std(folder: &Path) -> bool {
-    let Ok(mut entries) = folder.read_dir() else { return false };
-    entries.any(|entry| entry.is_ok_and(|entry| entry.file_name().to_string_lossy().starts_with("libstd-")))
+    let Ok(entries) = folder.read_dir() else { return false };
+    let mut names = entries.flatten().map(|entry| entry.file_name().to_string_lossy().into_owned());
+    names.any(|name| name == "libstd.rlib" || (name.starts_with("libstd-") && name.ends_with(".rlib")))
 }
