@@ -37,6 +37,11 @@ impl Environment {
         }
     }
 
+    /// The folders of `PATH`.
+    pub(crate) fn search_path(&self) -> &[PathBuf] {
+        &self.search_path
+    }
+
     /// The program of this name on the search path.
     pub(crate) fn find_program(&self, name: &str) -> Option<PathBuf> {
         self.search_path.iter().map(|folder| folder.join(name)).find(|path| is_executable(path))

@@ -5,9 +5,12 @@
 
 #![forbid(unsafe_code)]
 
+mod doctor;
 mod environment;
 mod guests;
+mod nats;
 mod step;
+mod test;
 mod workspace;
 
 use std::process::ExitCode;
@@ -30,6 +33,14 @@ struct Args {
 enum Command {
     /// Prepares the guest tool chain and builds the example actors into target/guests
     Guests,
+    /// Checks formatting and lints and runs all tests
+    Test {
+        /// Leave out the tests that start whole systems
+        #[arg(long)]
+        quick: bool,
+    },
+    /// Says which tools are there and what is missing
+    Doctor,
 }
 
 fn main() -> ExitCode {
@@ -47,5 +58,10 @@ fn run(args: Args) -> Result<ExitCode> {
     let workspace = Workspace::locate(&environment)?;
     match args.command {
         Command::Guests => guests::run(&workspace, &environment),
+        Command::Test { quick } => {
+            let extent = if quick { test::Extent::Quick } else { test::Extent::Whole };
+            test::run(&workspace, &environment, extent)
+        }
+        Command::Doctor => Ok(doctor::run(&workspace, &environment)),
     }
 }

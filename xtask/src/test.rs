@@ -1,0 +1,158 @@
+//! `cargo xtask test`: formatting, lints and all tests, with a summary at the end.
+
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitCode};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result};
+
+use crate::environment::Environment;
+use crate::workspace::Workspace;
+use crate::{guests, nats, step};
+
+/// How much is tested.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Extent {
+    /// Everything.
+    Whole,
+    /// Without the tests that start whole systems.
+    Quick,
+}
+
+/// Runs the steps; a failed one does not keep those from running that do not need it.
+pub(crate) fn run(workspace: &Workspace, environment: &Environment, extent: Extent) -> Result<ExitCode> {
+    let mut summary = Summary::default();
+    summary.step("formatting", || check_formatting(workspace));
+    summary.step("lints", || {
+        step::run(
+            workspace.cargo(["clippy", "--release", "--workspace", "--all-targets"]).args(["--", "-D", "warnings"]),
+        )
+    });
+    let server = summary.step("nats-server", || find_nats(environment));
+    let guests = summary.step("guests", || guests::build(workspace, environment));
+    // Without the tests' own dependencies it would be another build of the same crates.
+    let built = summary
+        .step("build", || step::run(&mut workspace.cargo(["build", "--release", "--workspace", "--bins", "--tests"])));
+    match (server, guests, built) {
+        (Some(server), Some(_), Some(())) => {
+            summary.step("tests", || run_tests(workspace, environment, &server, extent));
+        }
+        _ => summary.skip("tests"),
+    }
+    Ok(summary.print())
+}
+
+fn check_formatting(workspace: &Workspace) -> Result<()> {
+    step::run(&mut workspace.cargo(["fmt", "--all", "--check"]))?;
+    step::run(&mut workspace.cargo(["fmt", "--all", "--check", "--manifest-path", "examples/Cargo.toml"]))
+}
+
+fn find_nats(environment: &Environment) -> Result<PathBuf> {
+    let server = nats::prepare(environment)?;
+    eprintln!("    {} ({})", nats::version(&server)?, server.display());
+    Ok(server)
+}
+
+fn run_tests(workspace: &Workspace, environment: &Environment, server: &Path, extent: Extent) -> Result<()> {
+    let search_path = search_path_with(environment, server)?;
+    let commands = if has_nextest(workspace) {
+        vec![nextest(workspace, extent)]
+    } else {
+        eprintln!("    cargo-nextest is not installed; `cargo test` does the same, one program after the other");
+        cargo_test(workspace, extent)
+    };
+    for mut command in commands {
+        step::run(command.env("TRELLIS_NATS_SERVER", server).env("PATH", &search_path))?;
+    }
+    Ok(())
+}
+
+/// Whether cargo-nextest is there.
+pub(crate) fn has_nextest(workspace: &Workspace) -> bool {
+    step::output(&mut workspace.cargo(["nextest", "--version"])).is_ok()
+}
+
+fn nextest(workspace: &Workspace, extent: Extent) -> Command {
+    let mut command = workspace.cargo(["nextest", "run", "--release", "--workspace"]);
+    if extent == Extent::Quick {
+        command.args(["-E", "not (package(trellis-tests) and binary(system))"]);
+    }
+    command
+}
+
+fn cargo_test(workspace: &Workspace, extent: Extent) -> Vec<Command> {
+    let everything = ["test", "--release", "--workspace", "--no-fail-fast", "--bins", "--lib"];
+    match extent {
+        Extent::Whole => vec![workspace.cargo(["test", "--release", "--workspace", "--no-fail-fast"])],
+        Extent::Quick => {
+            let mut others = workspace.cargo(everything);
+            others.args(["--test", "tidy"]);
+            vec![others]
+        }
+    }
+}
+
+/// The search path with the server's folder in front, for tests that start it by name.
+fn search_path_with(environment: &Environment, server: &Path) -> Result<OsString> {
+    let folder = server.parent().map(Path::to_owned);
+    let folders = folder.into_iter().chain(environment.search_path().iter().cloned());
+    std::env::join_paths(folders).context("a folder of PATH cannot be in PATH")
+}
+
+/// What each step has come to.
+#[derive(Default)]
+struct Summary {
+    lines: Vec<Line>,
+}
+
+struct Line {
+    name: &'static str,
+    took: Duration,
+    outcome: Outcome,
+}
+
+enum Outcome {
+    Passed,
+    Failed(String),
+    Skipped,
+}
+
+impl Summary {
+    /// Runs a step; its result if it went well.
+    fn step<T>(&mut self, name: &'static str, work: impl FnOnce() -> Result<T>) -> Option<T> {
+        step::heading(name);
+        let started = Instant::now();
+        let result = work();
+        let outcome = match &result {
+            Ok(_) => Outcome::Passed,
+            Err(error) => {
+                eprintln!("    failed: {error:#}");
+                Outcome::Failed(format!("{error:#}"))
+            }
+        };
+        self.lines.push(Line { name, took: started.elapsed(), outcome });
+        result.ok()
+    }
+
+    fn skip(&mut self, name: &'static str) {
+        self.lines.push(Line { name, took: Duration::ZERO, outcome: Outcome::Skipped });
+    }
+
+    fn print(&self) -> ExitCode {
+        step::heading("summary");
+        for Line { name, took, outcome } in &self.lines {
+            let seconds = took.as_secs();
+            match outcome {
+                Outcome::Passed => eprintln!("    {name:<12} passed   {seconds:>5} s"),
+                Outcome::Failed(error) => {
+                    eprintln!("    {name:<12} FAILED   {seconds:>5} s  {}", error.lines().next().unwrap_or_default());
+                }
+                Outcome::Skipped => eprintln!("    {name:<12} skipped: a step that it needs has failed"),
+            }
+        }
+        let is_passed = self.lines.iter().all(|line| matches!(line.outcome, Outcome::Passed));
+        eprintln!("{}", if is_passed { "everything passed" } else { "not everything passed" });
+        if is_passed { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+    }
+}
