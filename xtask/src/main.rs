@@ -5,6 +5,7 @@
 
 #![forbid(unsafe_code)]
 
+mod demo;
 mod doctor;
 mod environment;
 mod guests;
@@ -33,6 +34,12 @@ struct Args {
 enum Command {
     /// Prepares the guest tool chain and builds the example actors into target/guests
     Guests,
+    /// Runs a lattice of two hosts with the example actors and serves them until Ctrl-C
+    Demo {
+        /// Make the requests, print what came back, and end
+        #[arg(long)]
+        check: bool,
+    },
     /// Checks formatting and lints and runs all tests
     Test {
         /// Leave out the tests that start whole systems
@@ -58,6 +65,10 @@ fn run(args: Args) -> Result<ExitCode> {
     let workspace = Workspace::locate(&environment)?;
     match args.command {
         Command::Guests => guests::run(&workspace, &environment),
+        Command::Demo { check } => {
+            let mode = if check { demo::Mode::Check } else { demo::Mode::Serve };
+            demo::run(&workspace, &environment, mode)
+        }
         Command::Test { quick } => {
             let extent = if quick { test::Extent::Quick } else { test::Extent::Whole };
             test::run(&workspace, &environment, extent)

@@ -10,7 +10,7 @@ use anyhow::{Context, Result, bail};
 use indicatif::{ProgressBar, ProgressStyle};
 
 /// How often a running step is looked at.
-const TICK: Duration = Duration::from_millis(100);
+const TICK: Duration = Duration::from_millis(20);
 /// How often a step says that it is alive, where there is no terminal to draw on.
 const HEARTBEAT: Duration = Duration::from_secs(15);
 
@@ -39,7 +39,10 @@ pub(crate) fn run_logged(text: &str, command: &mut Command, log: &Path, deadline
         .stderr(errors)
         .spawn()
         .with_context(|| format!("cannot start {name}"))?;
-    match wait(text, &mut child, deadline)? {
+    let pulse = Pulse::start(text);
+    let outcome = wait(&mut child, deadline, || pulse.beat())?;
+    pulse.finish();
+    match outcome {
         Some(status) if status.success() => Ok(()),
         Some(status) => bail!("`{name}` ended with {status}; the end of {}:\n{}", log.display(), tail(log)),
         None => bail!("`{name}` took more than {} s and was ended; see {}", deadline.as_secs(), log.display()),
@@ -57,12 +60,14 @@ pub(crate) fn output(command: &mut Command) -> Result<String> {
 }
 
 /// Waits until the child ends (its status) or the deadline has passed (the child is killed, none).
-fn wait(text: &str, child: &mut Child, deadline: Duration) -> Result<Option<ExitStatus>> {
-    let pulse = Pulse::start(text);
+pub(crate) fn wait_until(child: &mut Child, deadline: Duration) -> Result<Option<ExitStatus>> {
+    wait(child, deadline, || {})
+}
+
+fn wait(child: &mut Child, deadline: Duration, beat: impl Fn()) -> Result<Option<ExitStatus>> {
     let started = Instant::now();
     loop {
         if let Some(status) = child.try_wait()? {
-            pulse.finish();
             return Ok(Some(status));
         }
         if started.elapsed() > deadline {
@@ -71,7 +76,7 @@ fn wait(text: &str, child: &mut Child, deadline: Duration) -> Result<Option<Exit
             return Ok(None);
         }
         std::thread::park_timeout(TICK);
-        pulse.beat();
+        beat();
     }
 }
 
@@ -119,7 +124,8 @@ fn describe(command: &Command) -> String {
     words.map(|word| word.to_string_lossy()).collect::<Vec<_>>().join(" ")
 }
 
-fn tail(log: &Path) -> String {
+/// The last lines of a log.
+pub(crate) fn tail(log: &Path) -> String {
     let text = fs::read_to_string(log).unwrap_or_default();
     let lines: Vec<&str> = text.lines().collect();
     lines[lines.len().saturating_sub(12)..].join("\n")
