@@ -14,6 +14,7 @@ pub mod identity;
 pub mod message;
 pub mod rpc;
 pub mod seal;
+pub mod secret;
 pub mod store;
 pub mod subject;
 pub mod transport;

@@ -106,6 +106,11 @@ pub fn one_time_inbox(number: u64) -> Subject {
     Subject(format!("_INBOX.trellis.{number}").into())
 }
 
+/// Where JetStream takes the records of a key-value bucket, as text for its stream's configuration.
+pub fn bucket_records(bucket: &str) -> String {
+    format!("$KV.{bucket}.>")
+}
+
 /// Where hosts say that they are there and what they run.
 pub fn presence(lattice: &LatticeName) -> Subject {
     Subject(format!("trellis.presence.{lattice}").into())

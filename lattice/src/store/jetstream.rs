@@ -1,1 +1,391 @@
-//! To come.
+//! The store on JetStream: one key-value bucket a lattice, on the servers of a [`NatsTransport`].
+
+use std::collections::{BTreeMap, HashSet};
+use std::fmt;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use async_nats::jetstream;
+use async_nats::jetstream::consumer::{DeliverPolicy, push};
+use async_nats::jetstream::context::CreateStreamErrorKind;
+use async_nats::jetstream::kv::{self, Operation, UpdateErrorKind};
+use async_nats::jetstream::stream::{Config, DiscardPolicy, StorageType};
+use async_trait::async_trait;
+use bytes::Bytes;
+use futures::{Stream, StreamExt};
+use tokio::sync::mpsc;
+use tokio::time::{sleep, timeout};
+use tokio_util::task::AbortOnDropHandle;
+use tracing::warn;
+
+use super::{Change, Expect, Key, Record, Revision, Store, Watch, check_expected, check_value};
+use crate::error::{Error, ErrorKind, Result};
+use crate::id::LatticeName;
+use crate::subject;
+use crate::transport::nats::NatsTransport;
+
+/// How long the server may take for one operation.
+const PATIENCE: Duration = Duration::from_secs(5);
+/// How long a watch waits before it tries again after an interruption, and how often it looks for one.
+const LOOK_EVERY: Duration = Duration::from_millis(500);
+/// How often a write is tried again because a deleted record left another trace than the one just read.
+const MAX_RACES: usize = 8;
+/// At most so many changes wait for a watcher; more wait at the server.
+const MAX_BEHIND: usize = 256;
+
+/// A bucket of a JetStream server. Cheap to clone.
+#[derive(Clone)]
+pub struct JetStreamStore(Arc<Inner>);
+
+struct Inner {
+    transport: NatsTransport,
+    bucket: String,
+    records: kv::Store,
+}
+
+impl JetStreamStore {
+    /// Opens the bucket of `lattice`, or makes it: on file storage, one value a key, one replica.
+    ///
+    /// # Errors
+    /// `NoResponders` when the server runs without JetStream, `Disconnected` or `Timeout` when it is not there.
+    pub async fn open(transport: &NatsTransport, lattice: &LatticeName) -> Result<Self> {
+        let bucket = format!("TRELLIS_{lattice}");
+        let records = within(transport, open_bucket(transport, &bucket)).await?;
+        Ok(Self(Arc::new(Inner { transport: transport.clone(), bucket, records })))
+    }
+}
+
+impl fmt::Debug for JetStreamStore {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("JetStreamStore").field(&self.0.bucket).finish()
+    }
+}
+
+#[async_trait]
+impl Store for JetStreamStore {
+    async fn get(&self, key: &Key) -> Result<Option<Record>> {
+        Ok(self.0.latest(key).await?.record(key))
+    }
+
+    async fn put(&self, key: &Key, value: Bytes, expect: Expect) -> Result<Revision> {
+        check_value(key, &value)?;
+        match expect {
+            Expect::Any => {
+                within(&self.0.transport, async {
+                    let written = self.0.records.put(key.as_str(), value).await;
+                    written.map(Revision).map_err(|error| self.0.failed(error))
+                })
+                .await
+            }
+            Expect::At(revision) => match self.0.update(key, value, revision).await? {
+                Update::Done(revision) => Ok(revision),
+                Update::Raced => Err(conflict(key, expect)),
+            },
+            Expect::Absent => self.0.create(key, value).await,
+        }
+    }
+
+    async fn delete(&self, key: &Key, expect: Expect) -> Result<()> {
+        let present = self.0.latest(key).await?.record(key).map(|record| record.revision);
+        check_expected(key, expect, present)?;
+        if present.is_none() {
+            return Ok(());
+        }
+        let expected = match expect {
+            Expect::At(revision) => Some(revision.0),
+            Expect::Any | Expect::Absent => None,
+        };
+        within(&self.0.transport, async {
+            match self.0.records.delete_expect_revision(key.as_str(), expected).await {
+                Ok(()) => Ok(()),
+                Err(error) if error.kind() == UpdateErrorKind::WrongLastRevision => Err(conflict(key, expect)),
+                Err(error) => Err(self.0.failed(error)),
+            }
+        })
+        .await
+    }
+
+    async fn list(&self, prefix: &str) -> Result<Vec<Record>> {
+        let mut records = BTreeMap::new();
+        let mut scan = Scan::begin(&self.0, prefix).await?;
+        loop {
+            // Each message is awaited with a deadline of its own: a list may be long.
+            match within(&self.0.transport, scan.next()).await? {
+                Some(Change::Put(record)) => drop(records.insert(record.key.clone(), record)),
+                Some(Change::Delete(key)) => drop(records.remove(&key)),
+                Some(Change::Ready) => return Ok(records.into_values().collect()),
+                Some(Change::Restart) | None => return Err(self.0.interrupted()),
+            }
+        }
+    }
+
+    async fn watch(&self, prefix: &str) -> Result<Watch> {
+        let scan = Scan::begin(&self.0, prefix).await?;
+        let (tx, changes) = mpsc::channel(MAX_BEHIND);
+        let task = tokio::spawn(follow(self.0.clone(), prefix.to_owned(), scan, tx));
+        Ok(Watch::new(Changes { changes, _task: AbortOnDropHandle::new(task) }))
+    }
+}
+
+/// What JetStream knows of a key.
+enum Latest {
+    Nothing,
+    /// It was deleted, which has a revision too.
+    Deleted(u64),
+    Put(u64, Bytes),
+}
+
+impl Latest {
+    fn record(self, key: &Key) -> Option<Record> {
+        match self {
+            Self::Put(revision, value) => Some(Record { key: key.clone(), value, revision: Revision(revision) }),
+            Self::Nothing | Self::Deleted(_) => None,
+        }
+    }
+}
+
+enum Update {
+    Done(Revision),
+    /// Another revision was there.
+    Raced,
+}
+
+impl Inner {
+    async fn latest(&self, key: &Key) -> Result<Latest> {
+        within(&self.transport, async {
+            let entry = self.records.entry(key.as_str()).await.map_err(|error| self.failed(error))?;
+            Ok(match entry {
+                None => Latest::Nothing,
+                Some(entry) if entry.operation == Operation::Put => Latest::Put(entry.revision, entry.value),
+                Some(entry) => Latest::Deleted(entry.revision),
+            })
+        })
+        .await
+    }
+
+    async fn update(&self, key: &Key, value: Bytes, at: Revision) -> Result<Update> {
+        within(&self.transport, async {
+            match self.records.update(key.as_str(), value, at.0).await {
+                Ok(revision) => Ok(Update::Done(Revision(revision))),
+                Err(error) if error.kind() == UpdateErrorKind::WrongLastRevision => Ok(Update::Raced),
+                Err(error) => Err(self.failed(error)),
+            }
+        })
+        .await
+    }
+
+    async fn create(&self, key: &Key, value: Bytes) -> Result<Revision> {
+        // Most keys are new: that is tried first, at the price of another round for one that was deleted.
+        let mut at = Revision(0);
+        for _ in 0..MAX_RACES {
+            if let Update::Done(revision) = self.update(key, value.clone(), at).await? {
+                return Ok(revision);
+            }
+            at = match self.latest(key).await? {
+                Latest::Nothing => Revision(0),
+                Latest::Deleted(revision) => Revision(revision),
+                Latest::Put(..) => break,
+            };
+        }
+        Err(conflict(key, Expect::Absent))
+    }
+
+    fn failed(&self, error: impl std::error::Error + Send + Sync + 'static) -> Error {
+        let text = format!("JetStream bucket {} at {}: {error}", self.bucket, self.transport.servers());
+        Error::new(ErrorKind::Io, text).with_source(error)
+    }
+
+    fn interrupted(&self) -> Error {
+        let text = format!("reading JetStream bucket {} was interrupted; try again", self.bucket);
+        Error::new(ErrorKind::Disconnected, text)
+    }
+}
+
+fn conflict(key: &Key, expect: Expect) -> Error {
+    Error::new(ErrorKind::Conflict, format!("store key {} is not as expected ({expect:?})", key.as_str()))
+}
+
+async fn within<T>(transport: &NatsTransport, work: impl Future<Output = Result<T>>) -> Result<T> {
+    timeout(PATIENCE, work).await.unwrap_or_else(|_elapsed| {
+        let text = format!("JetStream at {} has not answered for {PATIENCE:?}", transport.servers());
+        Err(Error::new(ErrorKind::Timeout, text))
+    })
+}
+
+/// The client's own way to make a bucket fails on servers before 2.10, so the stream is made by hand.
+async fn open_bucket(transport: &NatsTransport, bucket: &str) -> Result<kv::Store> {
+    let context = jetstream::new(transport.client().clone());
+    if let Ok(records) = context.get_key_value(bucket).await {
+        return Ok(records);
+    }
+    let config = Config {
+        name: format!("KV_{bucket}"),
+        description: Some("records of a Trellis lattice".into()),
+        subjects: vec![subject::bucket_records(bucket)],
+        storage: StorageType::File,
+        discard: DiscardPolicy::New,
+        max_messages_per_subject: 1,
+        allow_rollup: true,
+        allow_direct: true,
+        deny_delete: true,
+        num_replicas: 1,
+        ..Config::default()
+    };
+    context.create_stream(config).await.map_err(|error| create_error(transport, error))?;
+    context.get_key_value(bucket).await.map_err(|error| {
+        let text = format!("JetStream bucket {bucket} at {} cannot be opened: {error}", transport.servers());
+        Error::new(ErrorKind::Io, text).with_source(error)
+    })
+}
+
+fn create_error(transport: &NatsTransport, error: jetstream::context::CreateStreamError) -> Error {
+    let servers = transport.servers();
+    let is_disabled = match error.kind() {
+        CreateStreamErrorKind::JetStreamUnavailable => true,
+        CreateStreamErrorKind::JetStream(answer) => {
+            [jetstream::ErrorCode::JETSTREAM_NOT_ENABLED, jetstream::ErrorCode::JETSTREAM_NOT_ENABLED_FOR_ACCOUNT]
+                .contains(&answer.error_code())
+        }
+        _ => false,
+    };
+    if is_disabled {
+        let text = format!("nats-server at {servers} runs without JetStream; start it with `-js`");
+        return Error::new(ErrorKind::NoResponders, text).with_source(error);
+    }
+    let text = format!("no JetStream bucket can be made at {servers}: {error}");
+    Error::new(ErrorKind::Io, text).with_source(error)
+}
+
+/// One reading of the bucket: what is there, `Ready`, then news, until it is interrupted.
+struct Scan {
+    messages: push::Ordered,
+    connects: u64,
+    inner: Arc<Inner>,
+    prefix: String,
+    is_ready: bool,
+    is_drained: bool,
+    // Before `Ready`, deletions are of interest only for what was told before.
+    told: HashSet<Key>,
+}
+
+impl Scan {
+    async fn begin(inner: &Arc<Inner>, prefix: &str) -> Result<Self> {
+        let connects = connects(&inner.transport);
+        let config = push::OrderedConfig {
+            deliver_subject: inner.transport.client().new_inbox(),
+            filter_subject: format!("{}{}", inner.records.prefix, narrowest(prefix)),
+            deliver_policy: DeliverPolicy::LastPerSubject,
+            ..push::OrderedConfig::default()
+        };
+        let (messages, pending) = within(&inner.transport, async {
+            let consumer = inner.records.stream.create_consumer(config).await.map_err(|error| inner.failed(error))?;
+            let pending = consumer.cached_info().num_pending;
+            let messages = consumer.messages().await.map_err(|error| inner.failed(error))?;
+            Ok((messages, pending))
+        })
+        .await?;
+        let (inner, prefix) = (inner.clone(), prefix.to_owned());
+        let is_drained = pending == 0;
+        Ok(Self { messages, connects, inner, prefix, is_ready: false, is_drained, told: HashSet::new() })
+    }
+
+    /// The next change; `None` when interrupted. Loses nothing when dropped.
+    async fn next(&mut self) -> Result<Option<Change>> {
+        loop {
+            if self.is_drained && !self.is_ready {
+                self.is_ready = true;
+                self.told = HashSet::new();
+                return Ok(Some(Change::Ready));
+            }
+            let message = match timeout(LOOK_EVERY, self.messages.next()).await {
+                Ok(Some(Ok(message))) => message,
+                Ok(Some(Err(error))) => return Err(self.inner.failed(error)),
+                Ok(None) => return Ok(None),
+                // After a reconnect the server may be another one, or have lost its disk.
+                Err(_elapsed) if self.connects != connects(&self.inner.transport) => return Ok(None),
+                Err(_elapsed) => continue,
+            };
+            let Ok(info) = message.info() else { continue };
+            self.is_drained = self.is_drained || info.pending == 0;
+            let revision = Revision(info.stream_sequence);
+            if let Some(change) = self.change(&message, revision) {
+                return Ok(Some(change));
+            }
+        }
+    }
+
+    fn change(&mut self, message: &jetstream::Message, revision: Revision) -> Option<Change> {
+        let name = message.subject.strip_prefix(&self.inner.records.prefix)?;
+        if !name.starts_with(&self.prefix) {
+            return None;
+        }
+        let key = Key::parse(name).ok()?;
+        let is_deletion = message.headers.as_ref().is_some_and(|headers| headers.get("KV-Operation").is_some());
+        if is_deletion {
+            return (self.is_ready || self.told.remove(&key)).then_some(Change::Delete(key));
+        }
+        if !self.is_ready {
+            self.told.insert(key.clone());
+        }
+        Some(Change::Put(Record { key, value: message.payload.clone(), revision }))
+    }
+}
+
+/// The narrowest filter that a server has for `prefix`: it knows whole tokens only.
+fn narrowest(prefix: &str) -> String {
+    prefix.rsplit_once('.').map_or(">".to_owned(), |(tokens, _)| format!("{tokens}.>"))
+}
+
+fn connects(transport: &NatsTransport) -> u64 {
+    transport.client().statistics().connects.load(Ordering::Relaxed)
+}
+
+/// Tells `tx` what `scan` sees, and everything again from a new one whenever it is interrupted.
+async fn follow(inner: Arc<Inner>, prefix: String, mut scan: Scan, tx: mpsc::Sender<Change>) {
+    loop {
+        match scan.next().await {
+            Ok(Some(change)) => {
+                if tx.send(change).await.is_err() {
+                    return;
+                }
+                continue;
+            }
+            Ok(None) => {}
+            Err(error) => warn!(%error, "watch of a bucket was interrupted"),
+        }
+        scan = begin_again(&inner, &prefix).await;
+        if tx.send(Change::Restart).await.is_err() {
+            return;
+        }
+    }
+}
+
+async fn begin_again(inner: &Arc<Inner>, prefix: &str) -> Scan {
+    loop {
+        // The bucket is made again if the server has lost it.
+        let opened = within(&inner.transport, open_bucket(&inner.transport, &inner.bucket)).await;
+        if opened.is_ok()
+            && let Ok(scan) = Scan::begin(inner, prefix).await
+        {
+            return scan;
+        }
+        sleep(LOOK_EVERY).await;
+    }
+}
+
+struct Changes {
+    changes: mpsc::Receiver<Change>,
+    _task: AbortOnDropHandle<()>,
+}
+
+impl Stream for Changes {
+    type Item = Change;
+
+    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Change>> {
+        self.changes.poll_recv(cx)
+    }
+}

@@ -12,6 +12,7 @@ use futures::Stream;
 use crate::error::{Error, ErrorKind, Result};
 
 pub mod embedded;
+mod feed;
 pub mod jetstream;
 pub mod memory;
 
@@ -79,7 +80,32 @@ pub enum Change {
     Restart,
 }
 
-/// Keeps records by key. Values are at most 512 KiB.
+/// The largest value, in bytes.
+pub const MAX_VALUE_BYTES: usize = 512 * 1024;
+
+fn check_value(key: &Key, value: &Bytes) -> Result<()> {
+    if value.len() > MAX_VALUE_BYTES {
+        let text = format!("{} bytes for store key {} are over {MAX_VALUE_BYTES}", value.len(), key.as_str());
+        return Err(Error::new(ErrorKind::TooLarge, text));
+    }
+    Ok(())
+}
+
+fn check_expected(key: &Key, expect: Expect, present: Option<Revision>) -> Result<()> {
+    let is_as_expected = match expect {
+        Expect::Any => true,
+        Expect::Absent => present.is_none(),
+        Expect::At(revision) => present == Some(revision),
+    };
+    if is_as_expected {
+        return Ok(());
+    }
+    let found = present.map_or("is not there".to_owned(), |Revision(number)| format!("is at revision {number}"));
+    let text = format!("store key {} {found}, which is not what this write expects", key.as_str());
+    Err(Error::new(ErrorKind::Conflict, text))
+}
+
+/// Keeps records by key. Values are at most [`MAX_VALUE_BYTES`].
 #[async_trait]
 pub trait Store: Send + Sync + std::fmt::Debug + 'static {
     /// The record at `key`.

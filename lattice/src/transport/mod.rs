@@ -16,6 +16,8 @@ use crate::subject::{QueueGroup, Subject};
 
 pub mod memory;
 pub mod nats;
+mod options;
+mod pings;
 
 /// Header lines of a message: names and values as they are on the wire, in order.
 pub type Headers = Vec<(String, String)>;
@@ -97,6 +99,29 @@ fn answered(subject: &Subject, answer: Option<Message>) -> Result<Message> {
         }
         Some(message) => Ok(message),
     }
+}
+
+/// Whether `subject` has wildcards.
+fn is_pattern(subject: &Subject) -> bool {
+    let may_be = subject.as_str().bytes().any(|byte| byte == b'*' || byte == b'>');
+    may_be && subject.tokens().any(|token| token == "*" || token == ">")
+}
+
+/// A subject to publish on has no wildcards.
+fn check_literal(subject: &Subject) -> Result<()> {
+    if is_pattern(subject) {
+        return Err(Error::new(ErrorKind::Malformed, format!("{subject} has wildcards, nothing can be sent there")));
+    }
+    Ok(())
+}
+
+/// A subject to subscribe to has `>` at its end only.
+fn check_pattern(subject: &Subject) -> Result<()> {
+    let rest = subject.as_str().strip_suffix('>').unwrap_or(subject.as_str());
+    if rest.split('.').any(|token| token == ">") {
+        return Err(Error::new(ErrorKind::Malformed, format!("{subject} has `>` before its end")));
+    }
+    Ok(())
 }
 
 /// A shared transport.

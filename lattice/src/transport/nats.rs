@@ -1,1 +1,382 @@
-//! To come.
+//! The lattice over a nats-server: [`NatsTransport`], connected by [`NatsOptions`].
+//!
+//! The connection is kept up: it comes back by itself, with its subscriptions, and a server that accepts bytes but
+//! answers nothing is left within six seconds.
+
+use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use async_nats::client::traits::Publisher;
+use async_nats::client::{PublishErrorKind, RequestErrorKind};
+use async_nats::connection::State;
+use async_nats::message::OutboundMessage;
+use async_nats::{Client, ConnectErrorKind, ConnectOptions, Event, HeaderMap, ServerAddr};
+use async_trait::async_trait;
+use bytes::Bytes;
+use futures::{StreamExt, future};
+use tokio::time::{sleep, timeout};
+use tokio_util::task::AbortOnDropHandle;
+use tracing::{info, warn};
+
+pub use super::options::{Credentials, NatsOptions};
+use super::pings::Pings;
+use super::{Headers, Message, Status, Subscription, Transport};
+use crate::error::{Error, ErrorKind, Result};
+use crate::subject::{QueueGroup, Subject};
+
+/// How long a connection, a publish on a full connection, or a new subscription may take.
+const PATIENCE: Duration = Duration::from_secs(5);
+/// How often the server is asked whether it still answers, and how long it has for it.
+const PING_EVERY: Duration = Duration::from_millis(1500);
+/// So many pings without an answer mean that the server hangs.
+const MISSED_PINGS: u32 = 2;
+/// The longest pause between two attempts to connect again.
+const MAX_RECONNECT_DELAY: Duration = Duration::from_secs(1);
+
+/// A connection to a nats-server. Cheap to clone; all clones are one connection, which closes with the last.
+#[derive(Clone)]
+pub struct NatsTransport {
+    line: Arc<Line>,
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    servers: String,
+    _tasks: [AbortOnDropHandle<()>; 2],
+}
+
+impl fmt::Debug for NatsTransport {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("NatsTransport").field(&self.shared.servers).finish()
+    }
+}
+
+impl NatsTransport {
+    /// Connects, within [`PATIENCE`].
+    ///
+    /// # Errors
+    /// `Disconnected` when no server answers, `Unauthorized` when it refuses the credentials, `Malformed` for a URL
+    /// or seed that is none, `Io` for a file that cannot be read.
+    pub async fn connect(options: NatsOptions) -> Result<Self> {
+        let addresses = parse_servers(&options.servers)?;
+        let servers = shown(&addresses);
+        let settings = settings(options).await?;
+        let connecting = timeout(PATIENCE, settings.connect(addresses)).await;
+        let client = match connecting {
+            Ok(Ok(client)) => client,
+            Ok(Err(error)) => return Err(connect_error(&servers, error)),
+            Err(_elapsed) => return Err(no_server(&servers)),
+        };
+        let inbox = async_nats::Subject::from(client.new_inbox());
+        let arriving = client.subscribe(inbox.clone()).await.map_err(|error| no_server(&servers).with_source(error))?;
+        let line = Arc::new(Line { client, inbox, pings: Pings::default(), is_hung: AtomicBool::new(false) });
+        let reader = AbortOnDropHandle::new(tokio::spawn(read_pings(line.clone(), arriving)));
+        if !line.answers(PATIENCE).await {
+            let text = format!(
+                "nats-server at {servers} lets us in but tells us nothing; may this user publish and subscribe to `_INBOX.>`?"
+            );
+            return Err(Error::new(ErrorKind::Unauthorized, text));
+        }
+        let pinger = AbortOnDropHandle::new(tokio::spawn(keep_pinging(line.clone())));
+        Ok(Self { line, shared: Arc::new(Shared { servers, _tasks: [reader, pinger] }) })
+    }
+
+    /// `host:port` of the servers, for messages to people.
+    #[must_use]
+    pub fn servers(&self) -> &str {
+        &self.shared.servers
+    }
+
+    /// Sends what is buffered, ends the subscriptions and closes. All clones are closed.
+    pub async fn close(&self) {
+        // Neither can fail in a way that matters to one who leaves.
+        let _ = timeout(PATIENCE, self.line.client.flush()).await;
+        let _ = timeout(PATIENCE, self.line.client.drain()).await;
+    }
+
+    /// The connection, for the store on JetStream.
+    pub(crate) fn client(&self) -> &Client {
+        &self.line.client
+    }
+
+    fn closed(&self) -> Error {
+        Error::new(ErrorKind::Disconnected, format!("the connection to nats-server at {} is closed", self.servers()))
+    }
+
+    fn stuck(&self, what: &str) -> Error {
+        let text = format!("nats-server at {} has not taken {what} for {PATIENCE:?}", self.servers());
+        Error::new(ErrorKind::Disconnected, text)
+    }
+}
+
+#[async_trait]
+impl Transport for NatsTransport {
+    async fn publish(&self, message: Message) -> Result<()> {
+        super::check_literal(&message.subject)?;
+        let size = message.payload.len();
+        let outbound = outbound(message)?;
+        // Waits only when the connection's queue is full: at once otherwise, and nothing is flushed here.
+        match timeout(PATIENCE, self.line.client.publish_message(outbound)).await {
+            Ok(Ok(())) => Ok(()),
+            Ok(Err(error)) => Err(match error.kind() {
+                PublishErrorKind::MaxPayloadExceeded => too_large(size, self.max_payload_bytes()),
+                PublishErrorKind::InvalidSubject => Error::new(ErrorKind::Malformed, "a subject is not valid"),
+                PublishErrorKind::Send => self.closed(),
+            }),
+            Err(_elapsed) => Err(self.stuck("a message")),
+        }
+    }
+
+    async fn subscribe(&self, subject: Subject, group: Option<QueueGroup>) -> Result<Subscription> {
+        super::check_pattern(&subject)?;
+        let name = subject.as_str().to_owned();
+        let subscribing = async {
+            match group {
+                None => self.line.client.subscribe(name).await,
+                Some(group) => self.line.client.queue_subscribe(name, group.as_str().to_owned()).await,
+            }
+        };
+        let messages = match timeout(PATIENCE, subscribing).await {
+            Ok(Ok(messages)) => messages,
+            Ok(Err(error)) => return Err(self.closed().with_source(error)),
+            Err(_elapsed) => return Err(self.stuck("a subscription")),
+        };
+        self.flush().await?;
+        Ok(Subscription::new(messages.filter_map(move |message| future::ready(inbound(&subject, message)))))
+    }
+
+    async fn request(&self, subject: Subject, payload: Bytes, patience: Duration) -> Result<Message> {
+        super::check_literal(&subject)?;
+        let size = payload.len();
+        let request = async_nats::Request::new().payload(payload).timeout(None);
+        let asking = self.line.client.send_request(subject.as_str().to_owned(), request);
+        match timeout(patience, asking).await {
+            Ok(Ok(answer)) => {
+                // The inbox is the client's and no one else's to know.
+                let answer = inbound(&subject, async_nats::Message { subject: subject.as_str().into(), ..answer });
+                super::answered(&subject, answer)
+            }
+            Ok(Err(error)) => Err(match error.kind() {
+                RequestErrorKind::NoResponders => return super::answered(&subject, Some(no_responders(&subject))),
+                RequestErrorKind::MaxPayloadExceeded => too_large(size, self.max_payload_bytes()),
+                RequestErrorKind::InvalidSubject => {
+                    Error::new(ErrorKind::Malformed, format!("subject {subject} is not valid"))
+                }
+                RequestErrorKind::TimedOut | RequestErrorKind::Other => self.closed().with_source(error),
+            }),
+            Err(_elapsed) => {
+                Err(Error::new(ErrorKind::Timeout, format!("no answer from {subject} within {patience:?}")))
+            }
+        }
+    }
+
+    async fn flush(&self) -> Result<()> {
+        if self.line.answers(PATIENCE).await { Ok(()) } else { Err(self.stuck("what was sent")) }
+    }
+
+    fn max_payload_bytes(&self) -> usize {
+        self.line.client.max_payload()
+    }
+
+    fn is_connected(&self) -> bool {
+        self.line.client.connection_state() == State::Connected && !self.line.is_hung.load(Ordering::Relaxed)
+    }
+}
+
+/// The connection together with the messages that it sends to itself.
+struct Line {
+    client: Client,
+    // Where pings go: an inbox of this connection alone.
+    inbox: async_nats::Subject,
+    pings: Pings,
+    is_hung: AtomicBool,
+}
+
+impl Line {
+    /// Whether the server has taken in all that was sent before, within `patience`. The client's own flush ends
+    /// when the bytes are written.
+    async fn answers(&self, patience: Duration) -> bool {
+        timeout(patience, async { while !self.ping().await {} }).await.is_ok()
+    }
+
+    /// Sends one ping and waits for it. It is lost with a connection, so it does not wait for ever.
+    async fn ping(&self) -> bool {
+        let mut ping = self.pings.begin();
+        let there_and_back = async {
+            // An error is that of a closed connection, on which nothing will arrive.
+            let _ = self.client.publish(self.inbox.clone(), ping.payload()).await;
+            ping.arrived().await;
+        };
+        timeout(PING_EVERY, there_and_back).await.is_ok()
+    }
+}
+
+async fn read_pings(line: Arc<Line>, mut arriving: async_nats::Subscriber) {
+    while let Some(message) = arriving.next().await {
+        line.pings.arrive(&message.payload);
+    }
+}
+
+async fn keep_pinging(line: Arc<Line>) {
+    let mut missed = 0;
+    loop {
+        sleep(PING_EVERY).await;
+        if line.ping().await {
+            missed = 0;
+            line.is_hung.store(false, Ordering::Relaxed);
+            continue;
+        }
+        missed += 1;
+        if missed >= MISSED_PINGS && line.client.connection_state() == State::Connected {
+            if !line.is_hung.swap(true, Ordering::Relaxed) {
+                warn!("nats-server stopped answering, connecting again");
+            }
+            missed = 0;
+            // Waits while the connection's queue is full; the next round tries again.
+            let _ = timeout(PING_EVERY, line.client.force_reconnect()).await;
+        }
+    }
+}
+
+fn parse_servers(servers: &[String]) -> Result<Vec<ServerAddr>> {
+    let parse = |(nth, text): (usize, &String)| {
+        // A URL may hold a password: it is not shown.
+        text.parse::<ServerAddr>().map_err(|_error| {
+            let text =
+                format!("nats-server address {} is not valid, it should look like nats://127.0.0.1:4222", nth + 1);
+            Error::new(ErrorKind::Malformed, text)
+        })
+    };
+    let addresses: Vec<_> = servers.iter().enumerate().map(parse).collect::<Result<_>>()?;
+    if addresses.is_empty() {
+        return Err(Error::new(ErrorKind::Malformed, "no nats-server address is given"));
+    }
+    Ok(addresses)
+}
+
+fn shown(addresses: &[ServerAddr]) -> String {
+    let shown: Vec<_> = addresses.iter().map(|address| format!("{}:{}", address.host(), address.port())).collect();
+    shown.join(", ")
+}
+
+async fn settings(options: NatsOptions) -> Result<ConnectOptions> {
+    let mut settings = ConnectOptions::new()
+        .name(options.name)
+        .connection_timeout(PATIENCE / 2)
+        .reconnect_delay_callback(|attempts| {
+            let doubled =
+                Duration::from_millis(10) * 2_u32.saturating_pow(u32::try_from(attempts).unwrap_or(u32::MAX).min(10));
+            if attempts <= 1 { Duration::ZERO } else { doubled.min(MAX_RECONNECT_DELAY) }
+        })
+        .event_callback(|event| {
+            tell(&event);
+            future::ready(())
+        });
+    if let Some(path) = options.tls_ca {
+        settings = settings.add_root_certificates(path).require_tls(true);
+    }
+    Ok(match options.credentials {
+        Credentials::None => settings,
+        Credentials::Token(token) => settings.token(token.reveal().to_owned()),
+        Credentials::UserPassword { user, password } => settings.user_and_password(user, password.reveal().to_owned()),
+        Credentials::NkeySeed(seed) => {
+            nkeys::KeyPair::from_seed(seed.reveal())
+                .map_err(|_error| Error::new(ErrorKind::Malformed, "the nkey seed for nats-server is not a seed"))?;
+            settings.nkey(seed.reveal().to_owned())
+        }
+        Credentials::File(path) => settings.credentials_file(&path).await.map_err(|error| {
+            let text = format!("credentials file {} cannot be used: {error}", path.display());
+            Error::new(ErrorKind::Io, text).with_source(error)
+        })?,
+    })
+}
+
+fn tell(event: &Event) {
+    match event {
+        Event::Connected => info!("connected to nats-server"),
+        Event::Disconnected => warn!("lost the connection to nats-server"),
+        Event::SlowConsumer(subscription) => warn!(subscription, "slow reader lost messages"),
+        Event::ServerError(error) => warn!(%error, "nats-server refused something"),
+        Event::ClientError(error) => warn!(%error, "connection to nats-server in trouble"),
+        Event::LameDuckMode | Event::Draining | Event::Closed => info!(%event, "connection to nats-server changed"),
+    }
+}
+
+fn connect_error(servers: &str, error: async_nats::ConnectError) -> Error {
+    match error.kind() {
+        ConnectErrorKind::AuthorizationViolation | ConnectErrorKind::Authentication => {
+            let text = format!("nats-server at {servers} refuses the credentials; check the token, user, seed or file");
+            Error::new(ErrorKind::Unauthorized, text).with_source(error)
+        }
+        ConnectErrorKind::Tls => {
+            let text = format!("no TLS with nats-server at {servers}: {error}; check the CA file and the host name");
+            Error::new(ErrorKind::Disconnected, text).with_source(error)
+        }
+        ConnectErrorKind::Dns => {
+            let text = format!("the host name in {servers} has no address; check the name");
+            Error::new(ErrorKind::Disconnected, text).with_source(error)
+        }
+        _ => no_server(servers).with_source(error),
+    }
+}
+
+fn no_server(servers: &str) -> Error {
+    let text = format!("no nats-server answers at {servers}; start one or use `trellis up`");
+    Error::new(ErrorKind::Disconnected, text)
+}
+
+fn too_large(size: usize, limit: usize) -> Error {
+    Error::new(ErrorKind::TooLarge, format!("{size} bytes and their headers are over the server's {limit}"))
+}
+
+fn no_responders(subject: &Subject) -> Message {
+    Message { status: Some(Status::NoResponders), ..Message::new(subject.clone(), Bytes::new()) }
+}
+
+fn outbound(message: Message) -> Result<OutboundMessage> {
+    let headers = if message.headers.is_empty() { None } else { Some(outbound_headers(message.headers)?) };
+    Ok(OutboundMessage {
+        subject: message.subject.as_str().into(),
+        reply: message.reply.map(|reply| reply.as_str().into()),
+        payload: message.payload,
+        headers,
+    })
+}
+
+fn outbound_headers(headers: Headers) -> Result<HeaderMap> {
+    let mut map = HeaderMap::new();
+    for (name, value) in headers {
+        let malformed = || Error::new(ErrorKind::Malformed, format!("header {name:?} is not valid"));
+        let key: async_nats::HeaderName = name.parse().map_err(|_error| malformed())?;
+        let value: async_nats::HeaderValue = value.parse().map_err(|_error| malformed())?;
+        map.append(key, value);
+    }
+    Ok(map)
+}
+
+/// `None` for what has a subject that we would not send ourselves.
+fn inbound(subscribed: &Subject, message: async_nats::Message) -> Option<Message> {
+    let subject = if message.subject.as_str() == subscribed.as_str() {
+        subscribed.clone()
+    } else {
+        Subject::from_wire(&message.subject).ok()?
+    };
+    let reply = message.reply.map(|reply| Subject::from_wire(&reply)).transpose().ok()?;
+    let headers = message.headers.as_ref().map(inbound_headers).unwrap_or_default();
+    let status = message
+        .status
+        .and_then(|status| (status == async_nats::StatusCode::NO_RESPONDERS).then_some(Status::NoResponders));
+    Some(Message { subject, reply, headers, payload: message.payload, status })
+}
+
+/// The client keeps values of one name in order, names in none: they are sorted, so that the result is determined.
+fn inbound_headers(map: &HeaderMap) -> Headers {
+    let mut headers: Headers = map
+        .iter()
+        .flat_map(|(name, values)| values.iter().map(|value| (name.to_string(), value.as_str().to_owned())))
+        .collect();
+    headers.sort_by(|(one, _), (other, _)| one.cmp(other));
+    headers
+}

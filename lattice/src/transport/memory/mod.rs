@@ -200,7 +200,7 @@ impl MemoryTransport {
         sink: Arc<dyn Sink>,
     ) -> Result<Registration> {
         self.bus.check_open()?;
-        routes::check_pattern(&subject)?;
+        super::check_pattern(&subject)?;
         let member =
             Member { id: self.bus.fresh_id(), owner: self.owner, endpoint: self.name.clone(), subject, group, sink };
         let address = member.address();
@@ -234,8 +234,8 @@ fn check(message: &Message) -> Result<()> {
         let text = format!("{} bytes for {} are over {MAX_PAYLOAD_BYTES}", message.payload.len(), message.subject);
         return Err(Error::new(ErrorKind::TooLarge, text));
     }
-    routes::check_literal(&message.subject)?;
-    message.reply.as_ref().map_or(Ok(()), routes::check_literal)
+    super::check_literal(&message.subject)?;
+    message.reply.as_ref().map_or(Ok(()), super::check_literal)
 }
 
 #[async_trait]

@@ -4,8 +4,8 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use super::{Delivery, Sink};
-use crate::error::{Error, ErrorKind, Result};
 use crate::subject::{QueueGroup, Subject};
+use crate::transport::is_pattern;
 
 /// One subscription.
 pub(super) struct Member {
@@ -187,28 +187,6 @@ impl Node {
         let named = self.named.get(token);
         named.into_iter().chain(self.any.as_deref()).for_each(|node| node.collect(rest, found));
     }
-}
-
-fn is_pattern(subject: &Subject) -> bool {
-    let may_be = subject.as_str().bytes().any(|byte| byte == b'*' || byte == b'>');
-    may_be && subject.tokens().any(|token| token == "*" || token == ">")
-}
-
-/// A subject to publish on has no wildcards.
-pub(super) fn check_literal(subject: &Subject) -> Result<()> {
-    if is_pattern(subject) {
-        return Err(Error::new(ErrorKind::Malformed, format!("{subject} has wildcards, nothing can be sent there")));
-    }
-    Ok(())
-}
-
-/// A subject to subscribe to has `>` at its end only.
-pub(super) fn check_pattern(subject: &Subject) -> Result<()> {
-    let rest = subject.as_str().strip_suffix('>').unwrap_or(subject.as_str());
-    if rest.split('.').any(|token| token == ">") {
-        return Err(Error::new(ErrorKind::Malformed, format!("{subject} has `>` before its end")));
-    }
-    Ok(())
 }
 
 #[cfg(test)]
