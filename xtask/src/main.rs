@@ -33,7 +33,11 @@ struct Args {
 #[derive(Subcommand)]
 enum Command {
     /// Prepares the guest tool chain and builds the example actors into target/guests
-    Guests,
+    Guests {
+        /// Build the actors in JavaScript and Python too; needs npm and python3
+        #[arg(long)]
+        foreign: bool,
+    },
     /// Runs a lattice of two hosts with the example actors and serves them until Ctrl-C
     Demo {
         /// Make the requests, print what came back, and end
@@ -64,7 +68,10 @@ fn run(args: Args) -> Result<ExitCode> {
     let environment = Environment::read();
     let workspace = Workspace::locate(&environment)?;
     match args.command {
-        Command::Guests => guests::run(&workspace, &environment),
+        Command::Guests { foreign } => {
+            let languages = if foreign { guests::Languages::All } else { guests::Languages::Rust };
+            guests::run(&workspace, &environment, languages)
+        }
         Command::Demo { check } => {
             let mode = if check { demo::Mode::Check } else { demo::Mode::Serve };
             demo::run(&workspace, &environment, mode)

@@ -34,11 +34,20 @@ pub(crate) fn run(workspace: &Workspace, environment: &Environment, extent: Exte
     // Without the tests' own dependencies it would be another build of the same crates.
     let built = summary
         .step("build", || step::run(&mut workspace.cargo(["build", "--release", "--workspace", "--bins", "--tests"])));
+    let foreign = match extent {
+        Extent::Whole => summary.optional_step("other languages", || guests::build_foreign(workspace, environment)),
+        Extent::Quick => None,
+    };
     match (server, guests, built) {
         (Some(server), Some(_), Some(())) => {
-            summary.step("tests", || run_tests(workspace, environment, &server, extent));
+            let selection = match (extent, foreign) {
+                (Extent::Whole, Some(_)) => Selection::Everything,
+                (Extent::Whole, None) => Selection::NoForeignActors,
+                (Extent::Quick, _) => Selection::NoWholeSystem,
+            };
+            summary.step("tests", || run_tests(workspace, environment, &server, selection));
         }
-        _ => summary.skip("tests"),
+        _ => summary.lines.push(Line::left_out("tests", "a step that it needs has failed")),
     }
     Ok(summary.print())
 }
@@ -54,18 +63,25 @@ fn find_nats(environment: &Environment) -> Result<PathBuf> {
     Ok(server)
 }
 
-fn run_tests(workspace: &Workspace, environment: &Environment, server: &Path, extent: Extent) -> Result<()> {
+/// Which tests are run.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Selection {
+    Everything,
+    /// Without those that need actors in JavaScript and Python.
+    NoForeignActors,
+    /// Without those that start whole systems.
+    NoWholeSystem,
+}
+
+fn run_tests(workspace: &Workspace, environment: &Environment, server: &Path, selection: Selection) -> Result<()> {
     let search_path = search_path_with(environment, server)?;
-    let commands = if has_nextest(workspace) {
-        vec![nextest(workspace, extent)]
+    let mut command = if has_nextest(workspace) {
+        nextest(workspace, selection)
     } else {
         eprintln!("    cargo-nextest is not installed; `cargo test` does the same, one program after the other");
-        cargo_test(workspace, extent)
+        cargo_test(workspace, selection)
     };
-    for mut command in commands {
-        step::run(command.env("TRELLIS_NATS_SERVER", server).env("PATH", &search_path))?;
-    }
-    Ok(())
+    step::run(command.env("TRELLIS_NATS_SERVER", server).env("PATH", &search_path))
 }
 
 /// Whether cargo-nextest is there.
@@ -73,24 +89,24 @@ pub(crate) fn has_nextest(workspace: &Workspace) -> bool {
     step::output(&mut workspace.cargo(["nextest", "--version"])).is_ok()
 }
 
-fn nextest(workspace: &Workspace, extent: Extent) -> Command {
+fn nextest(workspace: &Workspace, selection: Selection) -> Command {
     let mut command = workspace.cargo(["nextest", "run", "--release", "--workspace"]);
-    if extent == Extent::Quick {
-        command.args(["-E", "not (package(trellis-tests) and binary(system))"]);
-    }
+    match selection {
+        Selection::Everything => &mut command,
+        Selection::NoForeignActors => command.args(["-E", "not test(/^foreign::/)"]),
+        Selection::NoWholeSystem => command.args(["-E", "not binary(system)"]),
+    };
     command
 }
 
-fn cargo_test(workspace: &Workspace, extent: Extent) -> Vec<Command> {
-    let everything = ["test", "--release", "--workspace", "--no-fail-fast", "--bins", "--lib"];
-    match extent {
-        Extent::Whole => vec![workspace.cargo(["test", "--release", "--workspace", "--no-fail-fast"])],
-        Extent::Quick => {
-            let mut others = workspace.cargo(everything);
-            others.args(["--test", "tidy"]);
-            vec![others]
-        }
-    }
+fn cargo_test(workspace: &Workspace, selection: Selection) -> Command {
+    let mut command = workspace.cargo(["test", "--release", "--workspace", "--no-fail-fast"]);
+    match selection {
+        Selection::Everything => &mut command,
+        Selection::NoForeignActors => command.args(["--", "--skip", "foreign::"]),
+        Selection::NoWholeSystem => command.args(["--lib", "--bins", "--test", "tidy"]),
+    };
+    command
 }
 
 /// The search path with the server's folder in front, for tests that start it by name.
@@ -115,7 +131,15 @@ struct Line {
 enum Outcome {
     Passed,
     Failed(String),
-    Skipped,
+    /// Not done, and why; no failure.
+    LeftOut(String),
+}
+
+impl Line {
+    fn left_out(name: &'static str, reason: &str) -> Self {
+        let reason = reason.lines().next().unwrap_or_default().to_owned();
+        Self { name, took: Duration::ZERO, outcome: Outcome::LeftOut(reason) }
+    }
 }
 
 impl Summary {
@@ -135,8 +159,15 @@ impl Summary {
         result.ok()
     }
 
-    fn skip(&mut self, name: &'static str) {
-        self.lines.push(Line { name, took: Duration::ZERO, outcome: Outcome::Skipped });
+    /// Runs a step that may not be possible on this machine; its result if it was.
+    fn optional_step<T>(&mut self, name: &'static str, work: impl FnOnce() -> Result<T>) -> Option<T> {
+        let result = self.step(name, work);
+        if let Some(line) = self.lines.last_mut()
+            && let Outcome::Failed(reason) = &line.outcome
+        {
+            *line = Line::left_out(name, reason);
+        }
+        result
     }
 
     fn print(&self) -> ExitCode {
@@ -144,14 +175,15 @@ impl Summary {
         for Line { name, took, outcome } in &self.lines {
             let seconds = took.as_secs();
             match outcome {
-                Outcome::Passed => eprintln!("    {name:<12} passed   {seconds:>5} s"),
+                Outcome::Passed => eprintln!("    {name:<15} passed   {seconds:>5} s"),
                 Outcome::Failed(error) => {
-                    eprintln!("    {name:<12} FAILED   {seconds:>5} s  {}", error.lines().next().unwrap_or_default());
+                    eprintln!("    {name:<15} FAILED   {seconds:>5} s  {}", error.lines().next().unwrap_or_default());
                 }
-                Outcome::Skipped => eprintln!("    {name:<12} skipped: a step that it needs has failed"),
+                Outcome::LeftOut(reason) => eprintln!("    {name:<15} left out: {reason}"),
             }
         }
-        let is_passed = self.lines.iter().all(|line| matches!(line.outcome, Outcome::Passed));
+        let is_tested = self.lines.iter().any(|line| line.name == "tests" && matches!(line.outcome, Outcome::Passed));
+        let is_passed = is_tested && !self.lines.iter().any(|line| matches!(line.outcome, Outcome::Failed(_)));
         eprintln!("{}", if is_passed { "everything passed" } else { "not everything passed" });
         if is_passed { ExitCode::SUCCESS } else { ExitCode::FAILURE }
     }

@@ -1,8 +1,10 @@
 //! `cargo xtask guests`: builds the example actors for wasm32-wasip2.
 //!
-//! [`toolchain`] finds or makes a compiler that can do that; [`debian`] is the second of its two routes.
+//! [`toolchain`] finds or makes a compiler that can do that; [`debian`] is the second of its two routes. [`foreign`] builds
+//! actors in other languages, by their own tools.
 
 mod debian;
+mod foreign;
 mod toolchain;
 
 use std::fs;
@@ -15,7 +17,17 @@ use crate::environment::Environment;
 use crate::step;
 use crate::workspace::Workspace;
 
+pub(crate) use foreign::build as build_foreign;
 pub(crate) use toolchain::{Route, find};
+
+/// Which guests are built.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Languages {
+    /// Those in Rust.
+    Rust,
+    /// Those in JavaScript and Python as well.
+    All,
+}
 
 /// The target that actors are built for.
 pub(crate) const TARGET: &str = "wasm32-wasip2";
@@ -24,8 +36,12 @@ pub(crate) const TARGET: &str = "wasm32-wasip2";
 const HELLO_BYTES_MAX: u64 = 150_000;
 
 /// Builds the examples and prints where they are.
-pub(crate) fn run(workspace: &Workspace, environment: &Environment) -> Result<ExitCode> {
-    for path in build(workspace, environment)? {
+pub(crate) fn run(workspace: &Workspace, environment: &Environment, languages: Languages) -> Result<ExitCode> {
+    let mut built = build(workspace, environment)?;
+    if languages == Languages::All {
+        built.extend(build_foreign(workspace, environment)?);
+    }
+    for path in built {
         let bytes = path.metadata()?.len();
         println!("{bytes:>9} bytes  {}", path.display());
     }
