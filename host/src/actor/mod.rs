@@ -1,22 +1,30 @@
 //! A running actor: admission, a fresh instance per call (or a reused one for WASI 0.3), and the call itself.
 
-mod admission;
-
 use std::sync::Arc;
 use std::time::Duration;
 
+use arc_swap::ArcSwap;
+use tokio::time::Instant;
+use tokio_util::task::AbortOnDropHandle;
 use trellis_lattice::contract::{Interface, Signature};
-use trellis_lattice::error::CallError;
+use trellis_lattice::error::{CallError, CallErrorKind};
 use trellis_lattice::id::EntityId;
 use trellis_lattice::message::command::StringMap;
-use trellis_lattice::message::invocation::{Answer, Invocation};
+use trellis_lattice::message::invocation::{Answer, Context, Invocation, MAX_DEPTH};
+use wasmtime::component::InstancePre;
+
+mod admission;
+mod call;
 
 pub(crate) use admission::Permit;
 
-use crate::error::Result;
+use crate::capability::http::Service;
+use crate::capability::{Allowance, is_builtin_export};
+use crate::error::{Error, ErrorKind, Result};
 use crate::router::Router;
 use crate::runtime::value::Args;
-use crate::runtime::{Compiled, Limits, Runtime};
+use crate::runtime::{Compiled, EngineKind, Guest, Limits, Runtime, State, Template};
+use admission::Room;
 
 /// What to run.
 pub struct Spec {
@@ -31,50 +39,158 @@ pub struct Spec {
 }
 
 /// A running actor. Cheap when idle: it has no instance until it is called.
-pub struct Actor {}
+pub struct Actor {
+    guest: Arc<Guest>,
+    component: Arc<Compiled>,
+    limits: Limits,
+    room: Arc<Room>,
+    template: Arc<Template>,
+    pre: InstancePre<State>,
+    /// For HTTP, if it serves that.
+    service: Option<Service>,
+}
 
 impl Actor {
     /// Links its imports; no guest code runs yet.
     ///
     /// # Errors
-    /// Names every import that cannot be provided, and why.
+    /// Names every import that cannot be provided, and why; or what it exports, if nothing of it can be called.
     pub fn start(runtime: &Arc<Runtime>, spec: Spec, router: Arc<Router>) -> Result<Arc<Self>> {
-        let _ = (runtime, spec, router);
-        todo!()
+        let Spec { id, component, limits, config } = spec;
+        check(&id, &component, &limits)?;
+        let pre = runtime.link(&component).map_err(|error| {
+            Error::new(error.kind(), format!("actor {id} cannot be started: {error}")).with_source(error)
+        })?;
+        let guest = Arc::new(Guest {
+            id: id.clone(),
+            router,
+            config: ArcSwap::from_pointee(config),
+            log: Allowance::default(),
+        });
+        let template = Arc::new(Template::new(pre.engine().clone(), Arc::clone(&guest), limits));
+        let service = Service::of(&pre, Arc::clone(&template)).map_err(|error| {
+            let message = format!("actor {id} exports a wasi:http handler that cannot be called: {error:#}");
+            Error::new(ErrorKind::Component, message).with_source(error)
+        })?;
+        let room = Room::new(id, &limits);
+        Ok(Arc::new(Self { guest, component, limits, room, template, pre, service }))
     }
 
     /// Its id.
     pub fn id(&self) -> &EntityId {
-        todo!()
+        &self.guest.id
     }
 
     /// What it exports.
     pub fn exports(&self) -> &[(Interface, Option<Signature>)] {
-        todo!()
+        self.component.exports()
     }
 
     /// Calls it: waits for room, instantiates, calls, all within the head's deadline. Dropping the future ends the
     /// guest's execution.
-    pub async fn invoke(&self, invocation: Invocation<Args>) -> Result<Answer<Args>, CallError> {
-        let _ = invocation;
-        todo!()
+    ///
+    /// # Errors
+    /// `Overloaded` when too many wait, `Deadline`, `Contract` when it exports no such function or one of another
+    /// type, `Trap`, and what calls that it makes fail with.
+    pub async fn invoke(self: &Arc<Self>, invocation: Invocation<Args>) -> Result<Answer<Args>, CallError> {
+        let context = &invocation.head.context;
+        if context.depth > MAX_DEPTH {
+            return Err(CallError::denied(format!("calls are nested more than {MAX_DEPTH} deep at {}", self.id())));
+        }
+        let permit = self.room.enter(context.deadline).await?;
+        // wasmtime does not let one store with async functions run inside the poll of another.
+        if self.component.kind() == EngineKind::Concurrent && context.depth > 0 {
+            return self.run_apart(invocation, permit).await;
+        }
+        self.run(invocation, permit).await
+    }
+
+    /// Runs the call on a task of its own, which ends when the future is dropped.
+    async fn run_apart(
+        self: &Arc<Self>,
+        invocation: Invocation<Args>,
+        permit: Permit,
+    ) -> Result<Answer<Args>, CallError> {
+        let actor = Arc::clone(self);
+        let task = tokio::spawn(async move { actor.run(invocation, permit).await });
+        AbortOnDropHandle::new(task).await.unwrap_or_else(|error| {
+            tracing::error!(actor_id = %self.id(), error = %error, "call ended unexpectedly");
+            Err(CallError::trap(format!("{} trapped", self.id())))
+        })
+    }
+
+    async fn run(&self, invocation: Invocation<Args>, permit: Permit) -> Result<Answer<Args>, CallError> {
+        let Invocation { mut head, args, body } = invocation;
+        self.cut_deadline(&mut head.context);
+        let deadline = head.context.deadline;
+        let work = async {
+            match &self.service {
+                Some(service) if is_builtin_export(&head.interface) => {
+                    service.call(permit, head.context, args.into_request()?, body).await
+                }
+                _ => {
+                    let answer = self.call_function(head, args).await;
+                    drop(permit);
+                    answer
+                }
+            }
+        };
+        // In this order: a call that never waits costs neither a timer nor a place in a list.
+        tokio::select! {
+            biased;
+            answer = work => answer,
+            () = tokio::time::sleep_until(deadline) => {
+                Err(CallError::deadline(format!("{} did not answer in time", self.id())))
+            }
+            () = self.room.ended() => {
+                let message = format!("{} was stopped during the call", self.id());
+                Err(CallError::new(CallErrorKind::UnknownOutcome, message))
+            }
+        }
+    }
+
+    fn cut_deadline(&self, context: &mut Context) {
+        context.deadline = context.deadline.min(Instant::now() + self.limits.execution_time);
     }
 
     /// Changes how many instances may run at once; those that run go on.
     pub fn set_max_instances(&self, max_instances: u32) {
-        let _ = max_instances;
-        todo!()
+        self.room.set_max_instances(max_instances);
     }
 
     /// Replaces its config: the next call sees it.
     pub fn set_config(&self, config: StringMap) {
-        let _ = config;
-        todo!()
+        self.guest.config.store(Arc::new(config));
     }
 
     /// Takes no new calls and waits for those in flight, at most for `limit`; then they are ended.
     pub async fn drain(&self, limit: Duration) {
-        let _ = limit;
-        todo!()
+        self.room.drain(limit).await;
     }
 }
+
+/// What no call could ever get past.
+fn check(id: &EntityId, component: &Compiled, limits: &Limits) -> Result<()> {
+    if !component.functions().is_callable() {
+        let message = format!(
+            "actor {id} exports nothing that can be called: it exports {}; export an interface with functions, or \
+             wasi:http/incoming-handler",
+            component.functions().names()
+        );
+        return Err(Error::new(ErrorKind::Component, message));
+    }
+    let needs = component.component().resources_required().and_then(|needs| needs.max_initial_memory_size);
+    match needs {
+        Some(needs) if needs > limits.memory_bytes as u64 => {
+            let message = format!(
+                "actor {id} needs {needs} bytes of memory to begin with, and its limit is {}: raise the limit",
+                limits.memory_bytes
+            );
+            Err(Error::new(ErrorKind::Component, message))
+        }
+        _ => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests;

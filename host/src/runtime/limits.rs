@@ -23,8 +23,6 @@ impl Default for Limits {
 
 /// The largest component that is compiled.
 pub(crate) const COMPONENT_BYTES: usize = 32 << 20;
-/// The largest linear memory that any actor may be given.
-pub(crate) const MAX_MEMORY_BYTES: usize = 256 << 20;
 /// Elements of one table.
 pub(crate) const TABLE_ELEMENTS: usize = 20_000;
 /// Core instances, tables and linear memories of one instance of an actor.

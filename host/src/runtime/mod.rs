@@ -4,16 +4,25 @@
 
 pub mod value;
 
+mod check;
+mod compiled;
 mod engine;
+mod exports;
 mod fault;
 mod limits;
 mod linker;
 mod polyfill;
+mod pool;
 mod precompiled;
+mod shape;
 mod store;
+mod ticker;
 
-pub use engine::{Compiled, Runtime, Settings};
+pub use compiled::Compiled;
+pub use engine::{Runtime, Settings};
+pub(crate) use exports::{Function, Typed};
 pub(crate) use fault::call_error;
 pub use limits::Limits;
 pub(crate) use linker::EngineKind;
+pub(crate) use shape::TypedCall;
 pub(crate) use store::{Guest, Scope, State, Template};
