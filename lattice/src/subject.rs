@@ -111,6 +111,13 @@ pub fn bucket_records(bucket: &str) -> String {
     format!("$KV.{bucket}.>")
 }
 
+/// Whether `subject` is a reply slot of some peer of `lattice`.
+pub fn is_reply_slot(lattice: &LatticeName, subject: &Subject) -> bool {
+    let tokens: Vec<_> = subject.tokens().take(6).collect();
+    matches!(*tokens, ["trellis", "rpc", name, peer, _] if name == lattice.as_str() && PeerId::parse(peer).is_ok())
+        && slot_of(subject).is_some()
+}
+
 /// Where hosts say that they are there and what they run.
 pub fn presence(lattice: &LatticeName) -> Subject {
     Subject(format!("trellis.presence.{lattice}").into())

@@ -16,6 +16,7 @@ pub struct Identity {
     pub claims: Verified<PeerClaims>,
     /// This run.
     pub boot: BootId,
+    key: Key,
     exchange: StaticSecret,
 }
 
@@ -33,12 +34,17 @@ impl Identity {
             let message = format!("the token is for {}, not for this key {}", claims.peer, key.public());
             return Err(Error::new(ErrorKind::Untrusted, message));
         }
-        Ok(Self { token, claims, boot: BootId::random(), exchange })
+        Ok(Self { token, claims, boot: BootId::random(), key: key.clone(), exchange })
     }
 
     /// This peer's id.
     pub fn peer(&self) -> &PeerId {
         &self.claims.peer
+    }
+
+    /// An Ed25519 signature over `bytes` by this peer's nkey.
+    pub(crate) fn sign(&self, bytes: &[u8]) -> Vec<u8> {
+        self.key.sign(bytes)
     }
 
     /// The X25519 secret.

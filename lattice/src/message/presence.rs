@@ -14,8 +14,12 @@ pub struct Presence {
     pub token: String,
     /// Which run of it.
     pub boot: BootId,
+    /// When that run began by its own clock, milliseconds since 1970: of two runs the later one is meant.
+    pub started_at_ms: u64,
     /// Grows with every message of this boot.
     pub sequence: u64,
+    /// Its clock when it said this, milliseconds since 1970.
+    pub said_at_ms: u64,
     /// The site it says it is in; callers prefer their own.
     pub site: Option<String>,
     /// Whether it takes no new calls: it is going away.

@@ -1,0 +1,176 @@
+//! What all parts of a peer share: who it is, how it sends, and what it counts.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use tokio::sync::mpsc;
+use uuid::Uuid;
+
+use crate::error::{CallError, CallErrorKind};
+use crate::id::LatticeName;
+use crate::identity::peer::Identity;
+use crate::identity::trust::Trust;
+use crate::seal::Session;
+use crate::subject::Subject;
+use crate::transport::{Message, SharedTransport};
+use crate::wire::{Kind, MAX_FRAME_BYTES, Prefix};
+
+/// How long a transport may take to accept a message.
+const PUBLISH_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// What all parts of a peer share.
+pub(super) struct Core {
+    pub(super) lattice: LatticeName,
+    pub(super) identity: Identity,
+    pub(super) trust: Arc<Trust>,
+    pub(super) transport: SharedTransport,
+    pub(super) site: Option<String>,
+    /// For what is sent where nothing can be awaited: credits, cancels, refusals. Losing one costs time, never truth.
+    pub(super) outbox: mpsc::Sender<Message>,
+    pub(super) refused: Refusals,
+    pub(super) buffered: Arc<Gauge>,
+}
+
+impl Core {
+    /// The largest frame that the transport takes and the protocol allows.
+    pub(super) fn frame_limit_bytes(&self) -> usize {
+        MAX_FRAME_BYTES.min(self.transport.max_payload_bytes())
+    }
+
+    /// Sends a message.
+    pub(super) async fn publish(&self, message: Message) -> Result<(), CallError> {
+        let lost = |text: String| CallError::new(CallErrorKind::UnknownOutcome, text);
+        match tokio::time::timeout(PUBLISH_TIMEOUT, self.transport.publish(message)).await {
+            Ok(Ok(())) => Ok(()),
+            Ok(Err(error)) => Err(lost(format!("message could not be sent: {error}"))),
+            Err(_) => Err(lost("message could not be sent: the transport takes none".to_owned())),
+        }
+    }
+
+    /// Sends a message soon, or not at all if too many wait already. Whether it was taken.
+    pub(super) fn post(&self, message: Message) -> bool {
+        self.outbox.try_send(message).is_ok()
+    }
+}
+
+/// Where frames about one call go, and what seals them.
+#[derive(Clone)]
+pub(super) struct Lane {
+    pub(super) session: Arc<Session>,
+    pub(super) id: Uuid,
+    pub(super) to: Subject,
+}
+
+impl Lane {
+    /// The prefix of a frame of `kind` about this call.
+    pub(super) fn prefix(&self, kind: Kind) -> Prefix {
+        Prefix { kind, tag: self.session.outgoing_tag(), id: self.id }
+    }
+
+    /// A sealed frame as a message.
+    pub(super) fn message(&self, frame: Vec<u8>) -> Message {
+        Message::new(self.to.clone(), self.session.seal(frame))
+    }
+}
+
+/// Milliseconds since 1970 by this machine's clock.
+pub(super) fn unix_ms() -> u64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
+}
+
+/// How many frames were refused, by reason; they only grow.
+#[derive(Debug, Default)]
+pub(super) struct Refusals {
+    malformed: AtomicU64,
+    unsealed: AtomicU64,
+    strange: AtomicU64,
+    replayed: AtomicU64,
+    expired: AtomicU64,
+    untrusted: AtomicU64,
+}
+
+/// Why a frame is refused.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Refusal {
+    Malformed,
+    Unsealed,
+    Strange,
+    Replayed,
+    Expired,
+    Untrusted,
+}
+
+impl Refusals {
+    /// Counts one.
+    pub(super) fn count(&self, refusal: Refusal) {
+        let counter = match refusal {
+            Refusal::Malformed => &self.malformed,
+            Refusal::Unsealed => &self.unsealed,
+            Refusal::Strange => &self.strange,
+            Refusal::Replayed => &self.replayed,
+            Refusal::Expired => &self.expired,
+            Refusal::Untrusted => &self.untrusted,
+        };
+        counter.fetch_add(1, Ordering::Relaxed);
+        tracing::debug!(reason = ?refusal, "frame refused");
+    }
+
+    /// The numbers now.
+    pub(super) fn snapshot(&self) -> Refused {
+        let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        Refused {
+            malformed: read(&self.malformed),
+            unsealed: read(&self.unsealed),
+            strange: read(&self.strange),
+            replayed: read(&self.replayed),
+            expired: read(&self.expired),
+            untrusted: read(&self.untrusted),
+        }
+    }
+}
+
+/// How many frames a peer refused since it joined.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Refused {
+    /// Not frames: cut, enlarged, of another version, not to be decoded.
+    pub malformed: u64,
+    /// With a MAC that is wrong.
+    pub unsealed: u64,
+    /// Sealed for a session that this peer does not have.
+    pub strange: u64,
+    /// Genuine, but received before.
+    pub replayed: u64,
+    /// Genuine, but after the call's time was over.
+    pub expired: u64,
+    /// Presence of somebody whom the authority did not sign, or who did not sign it.
+    pub untrusted: u64,
+}
+
+/// A number that goes up and down, with the highest it has been.
+#[derive(Debug, Default)]
+pub(super) struct Gauge {
+    now: AtomicI64,
+    most: AtomicI64,
+}
+
+impl Gauge {
+    /// Adds.
+    pub(super) fn add(&self, amount: usize) {
+        let amount = i64::try_from(amount).unwrap_or(i64::MAX);
+        let now = self.now.fetch_add(amount, Ordering::Relaxed) + amount;
+        self.most.fetch_max(now, Ordering::Relaxed);
+    }
+
+    /// Takes off.
+    pub(super) fn sub(&self, amount: usize) {
+        self.now.fetch_sub(i64::try_from(amount).unwrap_or(i64::MAX), Ordering::Relaxed);
+    }
+
+    /// What it is, and the most it has been.
+    pub(super) fn read(&self) -> (u64, u64) {
+        let read = |value: &AtomicI64| u64::try_from(value.load(Ordering::Relaxed)).unwrap_or(0);
+        (read(&self.now), read(&self.most))
+    }
+}

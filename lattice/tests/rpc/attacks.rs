@@ -1,0 +1,339 @@
+//! Frames made by hand: what a peer of the lattice, or anybody on the bus, may try.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use futures::StreamExt as _;
+use trellis_lattice::error::CallErrorKind;
+use trellis_lattice::identity::key::{Key, KeyKind};
+use trellis_lattice::identity::peer::Identity;
+use trellis_lattice::identity::token;
+use trellis_lattice::message::presence::{Presence, Running, State};
+use trellis_lattice::rpc::{Peer, Refused};
+use trellis_lattice::seal::Session;
+use trellis_lattice::subject::{inbox, presence, reply_slot, reply_slots};
+use trellis_lattice::transport::memory::{MemoryBus, MemoryTransport};
+use trellis_lattice::transport::{Message, Subscription, Transport as _};
+use trellis_lattice::wire::reply::decode_error;
+use trellis_lattice::wire::{
+    CallFrame, Kind, MAX_FRAME_BYTES, PREFIX_BYTES, Part, Prefix, ReplyFrame, SignedPresence, Stamp, Value,
+};
+use uuid::Uuid;
+
+use crate::support::{Authority, Functions, TARGET, call, calling, now, serving, until};
+
+/// A genuine member that sends what it likes.
+struct Member {
+    authority: Arc<Authority>,
+    key: Key,
+    identity: Identity,
+    bus: MemoryTransport,
+    answers: Subscription,
+    clock_ms: u64,
+    sequence: u64,
+}
+
+fn unix_ms() -> u64 {
+    u64::try_from(SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_millis()).unwrap()
+}
+
+impl Member {
+    async fn new(bus: &MemoryBus, authority: Arc<Authority>) -> Self {
+        let key = Key::generate(KeyKind::User);
+        let identity = authority.identity(&key);
+        let bus = bus.endpoint("member");
+        let answers = bus.subscribe(reply_slots(&authority.lattice, identity.peer()), None).await.unwrap();
+        Self { authority, key, identity, bus, answers, clock_ms: unix_ms(), sequence: 0 }
+    }
+
+    fn presence(&mut self, state: State) -> Vec<u8> {
+        self.sequence += 1;
+        let presence = Presence {
+            peer: self.identity.peer().clone(),
+            token: self.identity.token.clone(),
+            boot: self.identity.boot,
+            started_at_ms: self.clock_ms,
+            sequence: self.sequence,
+            said_at_ms: self.clock_ms,
+            site: None,
+            state,
+            running: vec![Running { id: TARGET.parse().unwrap(), exports: Vec::new() }],
+        };
+        SignedPresence::encode(&presence, &self.authority.lattice, |bytes| self.key.sign(bytes))
+    }
+
+    async fn introduce(&mut self, to: &Peer) {
+        let frame = self.presence(State::Ready);
+        self.bus.publish(Message::new(presence(&self.authority.lattice), frame)).await.unwrap();
+        until("it is known", || to.present().iter().any(|p| p.boot == self.identity.boot)).await;
+    }
+
+    fn session(&self, with: &Presence) -> Session {
+        let claims = token::verify_peer(&with.token, now()).unwrap();
+        Session::between(&self.identity, &self.authority.lattice, &claims, with.boot).unwrap()
+    }
+
+    fn frame(&self, session: &Session, issued_at_ms: u64) -> Vec<u8> {
+        let stamp = Stamp { sequence: session.next_sequence(), issued_at_ms, budget_ms: 5_000 };
+        let head = call("echo", "").head;
+        CallFrame::encode(session.outgoing_tag(), stamp, &head, (Value::Inline(b"value"), Part::Empty)).unwrap()
+    }
+
+    async fn send(&self, to: &Presence, frame: impl Into<bytes::Bytes>) {
+        let reply = reply_slot(&self.authority.lattice, self.identity.peer(), 0);
+        let message = Message::new(inbox(&self.authority.lattice, &to.peer), frame).with_reply(reply);
+        self.bus.publish(message).await.unwrap();
+    }
+
+    async fn answer(&mut self) -> Message {
+        tokio::time::timeout(Duration::from_secs(10), self.answers.next()).await.unwrap().unwrap()
+    }
+}
+
+/// A server, what a caller knows of it, and a member that knows it as well.
+struct Scene {
+    bus: MemoryBus,
+    server: Arc<Peer>,
+    functions: Arc<Functions>,
+    caller: Arc<Peer>,
+    served_by: Arc<Presence>,
+    member: Member,
+}
+
+impl Scene {
+    async fn set() -> Self {
+        let bus = MemoryBus::new();
+        let authority = Arc::new(Authority::new());
+        let host = authority.join(&Key::generate(KeyKind::Host));
+        let (server, functions) = serving(Arc::new(bus.endpoint("server")), host).await;
+        let user = authority.join(&Key::generate(KeyKind::User));
+        let caller = calling(Arc::new(bus.endpoint("caller")), user).await;
+        until("the server is known", || caller.present().iter().any(|p| !p.running.is_empty())).await;
+        let served_by = Arc::clone(&caller.present()[0]);
+        let member = Member::new(&bus, authority).await;
+        Self { bus, server, functions, caller, served_by, member }
+    }
+
+    /// Sends `frame`, waits until it was refused as `expected` says, and checks that nothing was called and calls
+    /// still work.
+    async fn refused(&self, frame: Vec<u8>, read: impl Fn(Refused) -> u64) {
+        let (before, started) = (read(self.server.refused()), self.functions.started.load(Ordering::SeqCst));
+        self.member.send(&self.served_by, frame).await;
+        until("it is refused", || read(self.server.refused()) == before + 1).await;
+        assert_eq!(self.functions.started.load(Ordering::SeqCst), started);
+        self.caller.call(call("echo", "")).await.unwrap();
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_genuine_call_of_ours_is_answered() {
+    let mut scene = Scene::set().await;
+    scene.member.introduce(&scene.server).await;
+    let session = scene.member.session(&scene.served_by);
+    let frame = session.seal(scene.member.frame(&session, unix_ms()));
+    scene.member.send(&scene.served_by, frame).await;
+    let answer = scene.member.answer().await;
+    let opened = session.open(&answer.payload).unwrap();
+    let reply = ReplyFrame::decode(&opened[PREFIX_BYTES..]).unwrap();
+    assert_eq!(reply, ReplyFrame { value: Value::Inline(b"value"), body: Part::Empty });
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn changed_frames_are_refused() {
+    let mut scene = Scene::set().await;
+    scene.member.introduce(&scene.server).await;
+    let session = scene.member.session(&scene.served_by);
+    let sealed = session.seal(scene.member.frame(&session, unix_ms())).to_vec();
+    for position in [1, 11, PREFIX_BYTES, PREFIX_BYTES + 40, sealed.len() - 40, sealed.len() - 1] {
+        let mut flipped = sealed.clone();
+        // Bit 1 turns the kind "call" into another known one.
+        flipped[position] ^= 2;
+        scene.refused(flipped, |refused| refused.unsealed).await;
+    }
+    scene.refused(sealed[..sealed.len() - 1].to_vec(), |refused| refused.unsealed).await;
+    scene.refused(sealed[..20].to_vec(), |refused| refused.malformed).await;
+    scene.refused([&sealed[..], &[0]].concat(), |refused| refused.unsealed).await;
+    scene.refused(vec![1; MAX_FRAME_BYTES + 1], |refused| refused.malformed).await;
+    scene.refused(Vec::new(), |refused| refused.malformed).await;
+    let mut other_version = sealed.clone();
+    other_version[0] = 2;
+    scene.refused(other_version, |refused| refused.malformed).await;
+    let mut other_session = sealed.clone();
+    other_session[5] ^= 1;
+    scene.refused(other_session, |refused| refused.strange).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_sealed_but_no_frame_is_refused() {
+    let mut scene = Scene::set().await;
+    scene.member.introduce(&scene.server).await;
+    let session = scene.member.session(&scene.served_by);
+    let frame = scene.member.frame(&session, unix_ms());
+    let longer = [&frame[..], &[0xc0]].concat();
+    scene.refused(session.seal(longer).to_vec(), |refused| refused.malformed).await;
+    let shorter = frame[..frame.len() - 1].to_vec();
+    scene.refused(session.seal(shorter).to_vec(), |refused| refused.malformed).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_frame_counts_once() {
+    let mut scene = Scene::set().await;
+    scene.member.introduce(&scene.server).await;
+    let session = scene.member.session(&scene.served_by);
+    let sealed = session.seal(scene.member.frame(&session, unix_ms())).to_vec();
+    scene.member.send(&scene.served_by, sealed.clone()).await;
+    scene.member.answer().await;
+    for _ in 0..5 {
+        scene.refused(sealed.clone(), |refused| refused.replayed).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_frame_that_comes_back_to_its_sender_is_refused() {
+    let scene = Scene::set().await;
+    let lattice = &scene.member.authority.lattice;
+    let mut seen = scene.bus.endpoint("spy").subscribe(inbox(lattice, &scene.served_by.peer), None).await.unwrap();
+    scene.caller.call(call("echo", "")).await.unwrap();
+    let message = loop {
+        let message = seen.next().await.unwrap();
+        if Prefix::read(&message.payload).unwrap().0.kind == Kind::Call {
+            break message;
+        }
+    };
+    let caller = scene.server.present().iter().find(|p| p.running.is_empty()).map(Arc::clone).unwrap();
+    let before = scene.caller.refused().strange;
+    scene.member.send(&caller, message.payload).await;
+    until("the caller refuses it", || scene.caller.refused().strange == before + 1).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_arrives_expired_is_dropped() {
+    let mut scene = Scene::set().await;
+    scene.member.introduce(&scene.server).await;
+    let session = scene.member.session(&scene.served_by);
+    let late = session.seal(scene.member.frame(&session, unix_ms() - 6_000)).to_vec();
+    scene.refused(late, |refused| refused.expired).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_clock_that_is_minutes_off_is_named() {
+    for (offset_ms, side) in [(-300_000, "behind"), (300_000, "ahead of")] {
+        let mut scene = Scene::set().await;
+        scene.member.clock_ms = scene.member.clock_ms.saturating_add_signed(offset_ms);
+        scene.member.introduce(&scene.server).await;
+        let session = scene.member.session(&scene.served_by);
+        let issued_at_ms = unix_ms().saturating_add_signed(offset_ms);
+        scene.member.send(&scene.served_by, session.seal(scene.member.frame(&session, issued_at_ms))).await;
+        let answer = scene.member.answer().await;
+        let error = decode_error(&session.open(&answer.payload).unwrap()[PREFIX_BYTES..]).unwrap();
+        assert_eq!(error.kind, CallErrorKind::Denied);
+        assert!(error.message.contains("clock") && error.message.contains(side), "{error}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn clocks_may_differ_by_half_a_minute() {
+    for offset_ms in [-30_000, 30_000] {
+        let mut scene = Scene::set().await;
+        scene.member.clock_ms = scene.member.clock_ms.saturating_add_signed(offset_ms);
+        scene.member.introduce(&scene.server).await;
+        let session = scene.member.session(&scene.served_by);
+        let frame = scene.member.frame(&session, unix_ms().saturating_add_signed(offset_ms));
+        scene.member.send(&scene.served_by, session.seal(frame)).await;
+        let answer = scene.member.answer().await;
+        assert_eq!(Prefix::read(&answer.payload).unwrap().0.kind, Kind::Reply);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn answers_go_to_the_caller_only() {
+    let mut scene = Scene::set().await;
+    scene.member.introduce(&scene.server).await;
+    let session = scene.member.session(&scene.served_by);
+    let lattice = &scene.member.authority.lattice;
+    let frame = session.seal(scene.member.frame(&session, unix_ms()));
+    let elsewhere = reply_slot(lattice, &scene.served_by.peer, 0);
+    let message = Message::new(inbox(lattice, &scene.served_by.peer), frame).with_reply(elsewhere);
+    scene.member.bus.publish(message).await.unwrap();
+    until("it is refused", || scene.server.refused().malformed == 1).await;
+    assert_eq!(scene.functions.started.load(Ordering::SeqCst), 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nobody_is_declared_gone_by_others() {
+    let mut scene = Scene::set().await;
+    scene.member.introduce(&scene.server).await;
+    let mut forged = (*scene.served_by).clone();
+    forged.state = State::Gone;
+    forged.sequence += 1_000;
+    let lattice = &scene.member.authority.lattice;
+    let frame = SignedPresence::encode(&forged, lattice, |bytes| scene.member.key.sign(bytes));
+    let before = scene.caller.refused().untrusted;
+    scene.member.bus.publish(Message::new(presence(lattice), frame)).await.unwrap();
+    until("it is refused", || scene.caller.refused().untrusted == before + 1).await;
+    scene.caller.call(call("echo", "")).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn frames_of_an_earlier_run_are_worth_nothing() {
+    let bus = MemoryBus::new();
+    let authority = Arc::new(Authority::new());
+    let key = Key::generate(KeyKind::Host);
+    let (server, _) = serving(Arc::new(bus.endpoint("server")), authority.join(&key)).await;
+    let mut member = Member::new(&bus, Arc::clone(&authority)).await;
+    member.introduce(&server).await;
+    let watcher = calling(Arc::new(bus.endpoint("w")), authority.join(&Key::generate(KeyKind::User))).await;
+    let of_host = || watcher.present().into_iter().find(|p| p.peer.as_str() == key.public());
+    until("the server is known", || of_host().is_some()).await;
+    let before = of_host().unwrap();
+    let session = member.session(&before);
+    let sealed = session.seal(member.frame(&session, unix_ms())).to_vec();
+    drop(server);
+    let (server, functions) = serving(Arc::new(bus.endpoint("server")), authority.join(&key)).await;
+    member.send(&before, sealed).await;
+    let answer = member.answer().await;
+    assert_eq!(Prefix::read(&answer.payload).unwrap().0.kind, Kind::Stranger);
+    assert_eq!((server.refused().strange, functions.started.load(Ordering::SeqCst)), (1, 0));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn forged_answers_are_refused_and_the_genuine_one_arrives() {
+    let scene = Scene::set().await;
+    let lattice = &scene.member.authority.lattice;
+    let mut seen = scene.bus.endpoint("spy").subscribe(inbox(lattice, &scene.served_by.peer), None).await.unwrap();
+    let mut answers = scene.bus.endpoint("spy").subscribe(reply_slots(lattice, scene.caller.id()), None).await.unwrap();
+    scene.caller.call(call("echo", "")).await.unwrap();
+    let (genuine, _) = Prefix::read(&answers.next().await.unwrap().payload).unwrap();
+    let mut invocation = call("count", "");
+    let (go, wait) = tokio::sync::oneshot::channel::<()>();
+    let frames = futures::stream::once(async move {
+        wait.await.unwrap();
+        Ok(http_body::Frame::data(bytes::Bytes::from_static(b"data")))
+    });
+    invocation.body = trellis_lattice::body::Body::stream(http_body_util::StreamBody::new(frames));
+    let (caller, id) = (Arc::clone(&scene.caller), invocation.head.id);
+    let calling = tokio::spawn(async move { caller.call(invocation).await });
+    let (prefix, slot) = loop {
+        let message = seen.next().await.unwrap();
+        let prefix = Prefix::read(&message.payload).unwrap().0;
+        if prefix.kind == Kind::Call && prefix.id == id {
+            break (prefix, message.reply.unwrap());
+        }
+    };
+    let forged = |tag, id| {
+        let mut frame = ReplyFrame { value: Value::Inline(b"forged"), body: Part::Empty }.encode(tag, id);
+        frame.extend_from_slice(&[0; 32]);
+        frame
+    };
+    let frames =
+        [forged(genuine.tag, prefix.id), forged(prefix.tag, prefix.id), forged(genuine.tag, Uuid::nil()), Vec::new()];
+    for frame in frames {
+        scene.member.bus.publish(Message::new(slot.clone(), frame)).await.unwrap();
+    }
+    until("they are refused", || scene.caller.refused().malformed == 1).await;
+    let refused = scene.caller.refused();
+    assert_eq!((refused.unsealed, refused.strange), (1, 1), "a frame of another call is no offence");
+    go.send(()).unwrap();
+    assert_eq!(calling.await.unwrap().unwrap().value[..], 4_u64.to_be_bytes());
+}
