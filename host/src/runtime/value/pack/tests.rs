@@ -1,3 +1,5 @@
+//! Values packed and read again, and what must be refused.
+
 use proptest::prelude::*;
 use serde::{Deserialize, Serialize};
 use wasmtime::component::Val;
