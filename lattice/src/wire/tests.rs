@@ -1,3 +1,5 @@
+//! Frames: golden bytes, and what must be refused.
+
 use std::time::Duration;
 
 use proptest::prelude::{any, proptest};

@@ -1,3 +1,5 @@
+//! Bodies over the lattice: chunks, credits, and ends on either side.
+
 use std::sync::atomic::Ordering;
 
 use bytes::Bytes;

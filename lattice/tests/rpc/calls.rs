@@ -1,3 +1,5 @@
+//! Calls between peers: answers, typed errors, deadlines and cancellation.
+
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;

@@ -1,3 +1,5 @@
+//! Peers that hang, leave or come back, and who is called then.
+
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
