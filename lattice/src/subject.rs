@@ -118,6 +118,11 @@ pub fn is_reply_slot(lattice: &LatticeName, subject: &Subject) -> bool {
         && slot_of(subject).is_some()
 }
 
+/// What a question to a JetStream server asks for (`STREAM.INFO.name`); `None` for any other subject.
+pub fn jetstream_operation(subject: &Subject) -> Option<&str> {
+    subject.as_str().strip_prefix("$JS.API.")
+}
+
 /// Where hosts say that they are there and what they run.
 pub fn presence(lattice: &LatticeName) -> Subject {
     Subject(format!("trellis.presence.{lattice}").into())

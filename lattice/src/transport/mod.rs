@@ -124,6 +124,15 @@ fn check_pattern(subject: &Subject) -> Result<()> {
     Ok(())
 }
 
+/// A header is one line, and its name is a word.
+fn check_headers(headers: &Headers) -> Result<()> {
+    let is_word = |name: &str| !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_graphic() && byte != b':');
+    match headers.iter().find(|(name, value)| !is_word(name) || value.contains(['\r', '\n'])) {
+        Some((name, _)) => Err(Error::new(ErrorKind::Malformed, format!("header {name:?} is not valid"))),
+        None => Ok(()),
+    }
+}
+
 /// A shared transport.
 pub type SharedTransport = Arc<dyn Transport>;
 

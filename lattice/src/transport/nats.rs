@@ -24,6 +24,7 @@ pub use super::options::{Credentials, NatsOptions};
 use super::pings::Pings;
 use super::{Headers, Message, Status, Subscription, Transport};
 use crate::error::{Error, ErrorKind, Result};
+use crate::secret::Secret;
 use crate::subject::{QueueGroup, Subject};
 
 /// How long a connection, a publish on a full connection, or a new subscription may take.
@@ -59,8 +60,11 @@ impl NatsTransport {
     /// # Errors
     /// `Disconnected` when no server answers, `Unauthorized` when it refuses the credentials, `Malformed` for a URL
     /// or seed that is none, `Io` for a file that cannot be read.
-    pub async fn connect(options: NatsOptions) -> Result<Self> {
+    pub async fn connect(mut options: NatsOptions) -> Result<Self> {
         let addresses = parse_servers(&options.servers)?;
+        if let Credentials::None = options.credentials {
+            options.credentials = credentials_in(&addresses);
+        }
         let servers = shown(&addresses);
         let settings = settings(options).await?;
         let connecting = timeout(PATIENCE, settings.connect(addresses)).await;
@@ -254,6 +258,18 @@ fn parse_servers(servers: &[String]) -> Result<Vec<ServerAddr>> {
         return Err(Error::new(ErrorKind::Malformed, "no nats-server address is given"));
     }
     Ok(addresses)
+}
+
+/// The client looks at options only.
+fn credentials_in(addresses: &[ServerAddr]) -> Credentials {
+    let found = addresses.iter().find_map(|address| Some((address.username()?, address.password())));
+    match found {
+        None => Credentials::None,
+        Some((token, None)) => Credentials::Token(Secret::new(token)),
+        Some((user, Some(password))) => {
+            Credentials::UserPassword { user: user.to_owned(), password: Secret::new(password) }
+        }
+    }
 }
 
 fn shown(addresses: &[ServerAddr]) -> String {

@@ -234,6 +234,7 @@ fn check(message: &Message) -> Result<()> {
         let text = format!("{} bytes for {} are over {MAX_PAYLOAD_BYTES}", message.payload.len(), message.subject);
         return Err(Error::new(ErrorKind::TooLarge, text));
     }
+    super::check_headers(&message.headers)?;
     super::check_literal(&message.subject)?;
     message.reply.as_ref().map_or(Ok(()), super::check_literal)
 }
