@@ -1,2 +1,41 @@
-//! To come.
-fn main() {}
+//! `trellis`: one binary for running a lattice, joining one, and working with it.
+//!
+//! `args` reads the command line once; `command/` has one file per command; `context` finds the lattice that a command
+//! is for; `output` tells people and programs what came of it: payload on stdout, talk on stderr.
+
+#![forbid(unsafe_code)]
+
+mod args;
+mod command;
+mod component;
+mod context;
+mod data_dir;
+mod key_store;
+mod log;
+mod output;
+mod serve;
+
+use std::process::ExitCode;
+
+use clap::Parser as _;
+
+fn main() -> ExitCode {
+    let cli = match args::Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => return args::refuse(&error),
+    };
+    if let Err(error) = log::start(&cli) {
+        return output::fail(&error);
+    }
+    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => return output::fail(&anyhow::Error::new(error).context("start threads")),
+    };
+    let result = runtime.block_on(command::run(cli));
+    // What still runs on blocking threads (a compile that nobody waits for) must not hold up the end.
+    runtime.shutdown_background();
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => output::fail(&error),
+    }
+}

@@ -35,7 +35,9 @@ pub(super) enum Found {
 }
 
 fn malformed(error: &wasmparser::BinaryReaderError) -> Error {
-    let message = format!("that is not a WebAssembly component: {} (at byte {:#x})", error.message(), error.offset());
+    // The parser's text goes on with a list of the bytes.
+    let what = error.message().lines().next().unwrap_or_default();
+    let message = format!("that is not a WebAssembly component: {what} (at byte {:#x})", error.offset());
     Error::new(ErrorKind::Malformed, message)
 }
 

@@ -1,0 +1,122 @@
+//! `trellis get hosts|inventory|links|claims`.
+
+use clap::{Args, Subcommand};
+use trellis_lattice::id::EntityId;
+use trellis_lattice::message::command::StringMap;
+use trellis_lattice::message::inventory::{HostInventory, HostSummary};
+
+use crate::command::link;
+use crate::context::Context;
+use crate::output::pairs;
+
+/// The arguments.
+#[derive(Debug, Args)]
+pub(crate) struct Get {
+    #[command(subcommand)]
+    what: What,
+}
+
+#[derive(Debug, Subcommand)]
+enum What {
+    /// The hosts of the lattice
+    #[command(alias = "host")]
+    Hosts,
+    /// What hosts run
+    #[command(alias = "inventories")]
+    Inventory {
+        /// The id or name of a host [default: all]
+        host: Option<String>,
+    },
+    /// The links
+    #[command(alias = "link")]
+    Links {
+        /// Only those of this source or target
+        entity: Option<EntityId>,
+    },
+    /// The claims of what was started
+    Claims,
+}
+
+pub(crate) async fn run(context: &Context, arguments: Get) -> anyhow::Result<()> {
+    match arguments.what {
+        What::Hosts => hosts(context).await,
+        What::Inventory { host } => inventory(context, host.as_deref()).await,
+        What::Links { entity } => link::get(context, entity.as_ref()).await,
+        What::Claims => claims(context).await,
+    }
+}
+
+async fn hosts(context: &Context) -> anyhow::Result<()> {
+    let lattice = context.connect().await?;
+    let hosts = context.output.waiting("asking the hosts".to_owned(), lattice.client.hosts()).await?;
+    let row = |host: &HostSummary| {
+        [
+            host.friendly_name.clone(),
+            host.id.to_string(),
+            uptime(host.uptime_seconds),
+            host.version.clone().unwrap_or_default(),
+            pairs(&host.labels),
+        ]
+    };
+    context.output.list(&hosts, ["name", "id", "uptime", "version", "labels"], hosts.iter().map(row))
+}
+
+async fn inventory(context: &Context, host: Option<&str>) -> anyhow::Result<()> {
+    let lattice = context.connect().await?;
+    let inventories = match host {
+        Some(name) => vec![lattice.client.inventory(&lattice.host(name).await?).await?],
+        None => context.output.waiting("asking the hosts".to_owned(), lattice.inventories()).await?,
+    };
+    let rows: Vec<_> = inventories.iter().flat_map(rows).collect();
+    context.output.list(&inventories, ["host", "kind", "id", "max", "from", "annotations"], rows)
+}
+
+fn rows(host: &HostInventory) -> Vec<[String; 6]> {
+    let annotated = |annotations: &Option<StringMap>| annotations.as_ref().map(pairs).unwrap_or_default();
+    let actors = host.components.iter().map(|actor| {
+        let (id, max) = (actor.id.to_string(), actor.max_instances.to_string());
+        [
+            host.friendly_name.clone(),
+            "actor".to_owned(),
+            id,
+            max,
+            actor.image_ref.clone(),
+            annotated(&actor.annotations),
+        ]
+    });
+    let providers = host.providers.iter().map(|provider| {
+        let from = provider.image_ref.clone().unwrap_or_default();
+        let (id, annotations) = (provider.id.to_string(), annotated(&provider.annotations));
+        [host.friendly_name.clone(), "provider".to_owned(), id, String::new(), from, annotations]
+    });
+    actors.chain(providers).collect()
+}
+
+async fn claims(context: &Context) -> anyhow::Result<()> {
+    let claims = context.connect().await?.client.claims().await?;
+    let row = |claims: &StringMap| {
+        ["name", "subject", "issuer", "revision", "version"]
+            .map(|member| claims.get(member).cloned().unwrap_or_default())
+    };
+    context.output.list(&claims, ["name", "subject", "issuer", "revision", "version"], claims.iter().map(row))
+}
+
+fn uptime(seconds: u64) -> String {
+    let (minutes, hours, days) = (seconds / 60, seconds / 3_600, seconds / 86_400);
+    match (days, hours, minutes) {
+        (0, 0, 0) => format!("{seconds} s"),
+        (0, 0, _) => format!("{minutes} min"),
+        (0, ..) => format!("{hours} h {} min", minutes % 60),
+        _ => format!("{days} d {} h", hours % 24),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn an_uptime_is_short() {
+        for (seconds, text) in [(5, "5 s"), (61, "1 min"), (7_260, "2 h 1 min"), (90_000, "1 d 1 h")] {
+            assert_eq!(super::uptime(seconds), text);
+        }
+    }
+}

@@ -1,0 +1,177 @@
+//! `trellis host`: one host of a lattice on NATS.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context as _, anyhow, bail};
+use clap::Args;
+use trellis_host::config::{Config, Unsigned};
+use trellis_host::host::{Host, Parts};
+use trellis_lattice::id::{EntityId, IssuerId};
+use trellis_lattice::identity::key::{Key, KeyKind};
+use trellis_lattice::identity::token::verify_peer;
+use trellis_lattice::store::jetstream::JetStreamStore;
+use trellis_lattice::transport::nats::NatsTransport;
+
+use crate::command::{Pair, map_of};
+use crate::context::{Context, default_lattice, options};
+use crate::data_dir;
+use crate::key_store::{AUTHORITY, ISSUER, now_unix_seconds};
+use crate::output::say;
+use crate::serve::{self, Signals};
+
+mod settings;
+
+use self::settings::Settings;
+
+/// The arguments. Each wins over its environment variable, and that over the file.
+#[derive(Debug, Args)]
+pub(crate) struct RunHost {
+    /// A file with settings; keys are named as the flags are, e.g. `nats-url = "nats://127.0.0.1:4222"`
+    #[arg(long, env = "TRELLIS_HOST_CONFIG", value_name = "host.toml")]
+    config: Option<PathBuf>,
+    /// Its name, for people and for its state in the data directory [default: host]
+    #[arg(long, env = "TRELLIS_HOST_NAME")]
+    name: Option<EntityId>,
+    /// A label; may be repeated
+    #[arg(long, value_name = "KEY=VALUE", env = "TRELLIS_HOST_LABELS", value_delimiter = ',')]
+    label: Vec<Pair>,
+    /// Where it is; callers prefer targets of their own site
+    #[arg(long, env = "TRELLIS_HOST_SITE")]
+    site: Option<String>,
+    /// A file with the host's seed [default: the host key of that name in the key store, made if it is not there]
+    #[arg(long, env = "TRELLIS_HOST_SEED_FILE", value_name = "FILE")]
+    host_seed: Option<PathBuf>,
+    /// A file with the token that the authority signed [default: signed here, if the authority's key is in the store]
+    #[arg(long, env = "TRELLIS_HOST_TOKEN_FILE", value_name = "FILE")]
+    host_token: Option<PathBuf>,
+    /// An issuer whose actors may run, with what they may import if their claims do not say:
+    /// `A…` (all) or `A…=wasi:keyvalue/*,demo:greet/*`; the account keys of the key store are trusted too
+    #[arg(long, value_name = "ISSUER[=PATTERN,…]", env = "TRELLIS_TRUST_ISSUERS", value_delimiter = ';')]
+    trust_issuer: Vec<String>,
+    /// A component that may run unsigned: a file, or the hex SHA-256 of one
+    #[arg(long, value_name = "FILE|DIGEST")]
+    allow_unsigned: Vec<String>,
+    /// Start actors whose imports nothing is linked to yet
+    #[arg(long)]
+    allow_unlinked: bool,
+    /// Start what it ran when it last ended
+    #[arg(long)]
+    resume: bool,
+    /// How long calls in flight are waited for at the end, in milliseconds [default: 10000]
+    #[arg(long, value_name = "MS")]
+    drain_ms: Option<u64>,
+}
+
+pub(crate) async fn run(context: &Context, arguments: RunHost) -> anyhow::Result<()> {
+    let mut signals = Signals::listen()?;
+    let settings = settings::merge(context, arguments)?;
+    let name = settings.name.clone();
+    let _lock = context.data.lock_host(&name)?;
+    let drain = settings.drain;
+    let lattice = settings.lattice.clone();
+    let host = signals.unless_ended(start(context, settings)).await?;
+    say(format_args!("host {name} ({}) is in lattice {lattice}", host.id()));
+    signals.run(vec![host], drain).await
+}
+
+async fn start(context: &Context, settings: Settings) -> anyhow::Result<Host> {
+    let lattice = settings.lattice.clone();
+    let (key, token) = credentials(context, &settings)?;
+    let authority = verify_peer(&token, now_unix_seconds()).context("use the host's token")?.issuer.clone();
+    let mut trust = context.keys.trust(authority)?;
+    trust.issuers.extend(settings.issuers.clone());
+    if trust.issuers.is_empty() {
+        say("no issuer is trusted: no actor can run here (--trust-issuer, or `trellis keys gen account <name>`)");
+    }
+    let mut nats = options(&settings.nats)?;
+    nats.name = format!("trellis host {}", settings.name);
+    let (runtime, transport) = tokio::join!(serve::runtime(&context.data), NatsTransport::connect(nats));
+    let (runtime, transport) = (runtime?, transport?);
+    let store = JetStreamStore::open(&transport, &lattice)
+        .await
+        .with_context(|| format!("open the store of lattice {lattice} (JetStream has to be on: nats-server -js)"))?;
+    let parts = Parts {
+        transport: Arc::new(transport),
+        store: Arc::new(store),
+        runtime,
+        builtins: serve::builtins(),
+        key,
+        token,
+        trust: Arc::new(trust),
+    };
+    let name = settings.name.clone();
+    Host::start(config(context, settings), parts)
+        .await
+        .with_context(|| format!("start host {name} in lattice {lattice}"))
+}
+
+fn config(context: &Context, settings: Settings) -> Config {
+    let mut config = Config::new(settings.lattice, context.data.host(&settings.name));
+    config.name = settings.name;
+    config.labels = settings.labels;
+    config.site = settings.site;
+    config.unsigned = settings.unsigned;
+    config.unlinked = settings.unlinked;
+    config.resume = settings.resume;
+    config.drain = settings.drain;
+    config
+}
+
+/// The host's key, and a token for it.
+fn credentials(context: &Context, settings: &Settings) -> anyhow::Result<(Key, String)> {
+    let key = match &settings.seed {
+        Some(file) => {
+            Key::from_seed(&data_dir::read_private(file)?).with_context(|| format!("read {}", file.display()))?
+        }
+        None => context.keys.get_or_make(KeyKind::Host, &settings.name)?,
+    };
+    if key.kind() != KeyKind::Host {
+        bail!("{} is the key of a {}, not of a host", key.public(), key.kind().as_str());
+    }
+    if let Some(file) = &settings.token {
+        return Ok((key, data_dir::read_private(file)?));
+    }
+    let authority = match context.keys.authority()? {
+        Some(authority) => authority,
+        None if settings.seed.is_none() && context.keys.issuers()?.is_empty() => first_authority(context)?,
+        None => bail!(no_token(context, &settings.name)),
+    };
+    let token = serve::own_token(&authority, &settings.lattice, &key, settings.labels.clone())?;
+    Ok((key, token))
+}
+
+/// The first host of a lattice makes its authority; that a second one on another machine does so too is found out when
+/// the two refuse each other's tokens, so it is said.
+fn first_authority(context: &Context) -> anyhow::Result<Key> {
+    let authority = context.keys.get_or_make(KeyKind::Account, AUTHORITY)?;
+    context.keys.get_or_make(KeyKind::Account, ISSUER)?;
+    say(format_args!(
+        "made the authority of a new lattice: {}. Hosts on other machines need a token of it: `trellis keys issue host`",
+        authority.public()
+    ));
+    Ok(authority)
+}
+
+fn no_token(context: &Context, name: &str) -> anyhow::Error {
+    anyhow!(
+        "host {name} has no token: the authority's key is not in {}; sign one where it is with `trellis keys issue \
+         host`, and give it with --host-token",
+        context.data.keys().display()
+    )
+}
+
+/// `A…` or `A…=pattern,pattern`.
+fn parse_issuer(text: &str) -> anyhow::Result<(IssuerId, Vec<String>)> {
+    let (issuer, patterns) = text.split_once('=').unwrap_or((text, "*"));
+    let issuer = IssuerId::parse(issuer.trim()).with_context(|| format!("trust issuer {text:?}"))?;
+    Ok((issuer, patterns.split(',').map(|pattern| pattern.trim().to_owned()).filter(|p| !p.is_empty()).collect()))
+}
+
+fn parse_unsigned(text: &str) -> Unsigned {
+    let is_digest = text.len() == 64 && text.bytes().all(|byte| byte.is_ascii_hexdigit());
+    if is_digest { Unsigned::Digest(text.to_ascii_lowercase()) } else { Unsigned::File(text.into()) }
+}
+
+const DEFAULT_DRAIN: Duration = Duration::from_secs(10);

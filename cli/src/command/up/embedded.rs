@@ -1,0 +1,91 @@
+//! The parts of an embedded lattice, started side by side.
+
+use std::sync::Arc;
+
+use anyhow::Context as _;
+use futures::future::try_join_all;
+use trellis_host::config::{Config, Resume, Unsigned};
+use trellis_host::host::{Host, Parts};
+use trellis_host::runtime::Runtime;
+use trellis_lattice::control::Client;
+use trellis_lattice::gateway::Gateway;
+use trellis_lattice::id::{IssuerId, LatticeName};
+use trellis_lattice::identity::key::{Key, KeyKind};
+use trellis_lattice::identity::trust::Trust;
+use trellis_lattice::secret::Secret;
+use trellis_lattice::store::SharedStore;
+use trellis_lattice::store::embedded::EmbeddedStore;
+use trellis_lattice::transport::memory::MemoryBus;
+
+use super::app::App;
+use super::{HostSpec, Up};
+use crate::context::{Context, default_lattice};
+use crate::data_dir::Running;
+use crate::key_store::{AUTHORITY, ISSUER};
+use crate::serve;
+
+/// A running lattice.
+pub(super) struct Embedded {
+    pub(super) lattice: LatticeName,
+    pub(super) hosts: Vec<Host>,
+    pub(super) gateway: Gateway,
+    pub(super) client: Client,
+}
+
+/// What all hosts share.
+struct Shared {
+    lattice: LatticeName,
+    bus: MemoryBus,
+    store: SharedStore,
+    runtime: Arc<Runtime>,
+    authority: Key,
+    trust: Arc<Trust>,
+    unsigned: Vec<Unsigned>,
+}
+
+/// Starts all of it; `app`, if it is unsigned, may run by its digest.
+pub(super) async fn start(context: &Context, arguments: &Up, app: Option<&App>) -> anyhow::Result<Embedded> {
+    let lattice = context.named_lattice().cloned().unwrap_or_else(default_lattice);
+    let bus = MemoryBus::new();
+    let token = Secret::new(context.data.gateway_token()?);
+    let (runtime, store, gateway) = tokio::join!(
+        serve::runtime(&context.data),
+        EmbeddedStore::open(context.data.store()),
+        Gateway::bind(bus.clone(), arguments.gateway, token.clone()),
+    );
+    let (runtime, store, gateway) = (runtime?, store.context("open the store of the lattice")?, gateway?);
+    if let Some(app) = app {
+        app.compile_ahead(&runtime);
+    }
+    let authority = context.keys.get_or_make(KeyKind::Account, AUTHORITY)?;
+    context.keys.get_or_make(KeyKind::Account, ISSUER)?;
+    let trust = Arc::new(context.keys.trust(IssuerId::parse(&authority.public())?)?);
+    let unsigned = app.and_then(App::unsigned).into_iter().collect();
+    let shared = Shared { lattice: lattice.clone(), bus, store: Arc::new(store), runtime, authority, trust, unsigned };
+    let hosts = try_join_all(arguments.hosts.iter().map(|spec| host(context, arguments, spec, &shared))).await?;
+    let url = format!("nats://{}", gateway.addr());
+    let running = Running { lattice: lattice.clone(), url, token: token.reveal().to_owned(), pid: std::process::id() };
+    context.data.announce(&running)?;
+    let client = Client::new(Arc::new(shared.bus.endpoint("up")), lattice.clone());
+    Ok(Embedded { lattice, hosts, gateway, client })
+}
+
+async fn host(context: &Context, arguments: &Up, spec: &HostSpec, shared: &Shared) -> anyhow::Result<Host> {
+    let key = context.keys.get_or_make(KeyKind::Host, &spec.name)?;
+    let mut config = Config::new(shared.lattice.clone(), context.data.host(&spec.name));
+    config.name.clone_from(&spec.name);
+    config.labels.clone_from(&spec.labels);
+    config.unsigned.clone_from(&shared.unsigned);
+    config.resume = if arguments.resume { Resume::LastAssignment } else { Resume::Never };
+    config.drain = std::time::Duration::from_millis(arguments.drain_ms);
+    let parts = Parts {
+        transport: Arc::new(shared.bus.endpoint(&spec.name)),
+        store: Arc::clone(&shared.store),
+        runtime: Arc::clone(&shared.runtime),
+        builtins: serve::builtins(),
+        token: serve::own_token(&shared.authority, &shared.lattice, &key, spec.labels.clone())?,
+        key,
+        trust: Arc::clone(&shared.trust),
+    };
+    Host::start(config, parts).await.with_context(|| format!("start host {}", spec.name))
+}
