@@ -5,6 +5,7 @@
 
 #![forbid(unsafe_code)]
 
+mod bench;
 mod demo;
 mod doctor;
 mod environment;
@@ -32,6 +33,8 @@ struct Args {
 
 #[derive(Subcommand)]
 enum Command {
+    /// Measures how fast Trellis is, beside what it is compared with
+    Bench(bench::Bench),
     /// Prepares the guest tool chain and builds the example actors into target/guests
     Guests {
         /// Build the actors in JavaScript and Python too; needs npm and python3
@@ -68,6 +71,7 @@ fn run(args: Args) -> Result<ExitCode> {
     let environment = Environment::read();
     let workspace = Workspace::locate(&environment)?;
     match args.command {
+        Command::Bench(bench) => bench::run(&workspace, &environment, &bench),
         Command::Guests { foreign } => {
             let languages = if foreign { guests::Languages::All } else { guests::Languages::Rust };
             guests::run(&workspace, &environment, languages)

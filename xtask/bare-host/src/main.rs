@@ -6,6 +6,7 @@
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use clap::{Parser, Subcommand};
 
@@ -13,6 +14,7 @@ mod calls;
 mod engine;
 mod http_02;
 mod http_03;
+mod load;
 mod native;
 mod serve;
 
@@ -44,6 +46,20 @@ enum Command {
         /// Where to listen.
         address: SocketAddr,
     },
+    /// Asks a server as fast as it answers; prints answers per second.
+    Load {
+        /// The server.
+        address: SocketAddr,
+        /// What is asked for.
+        #[arg(long, default_value = "/")]
+        path: String,
+        /// Connections at once.
+        #[arg(long, default_value_t = 64)]
+        connections: u32,
+        /// How long, in milliseconds.
+        #[arg(long, default_value_t = 1_000)]
+        time_ms: u64,
+    },
     /// Times calls from one component to another in a loop; prints nanoseconds per call as JSON.
     Calls {
         /// The component that calls in a loop.
@@ -64,9 +80,19 @@ enum Command {
     },
 }
 
-#[tokio::main(flavor = "multi_thread")]
-async fn main() -> anyhow::Result<()> {
-    match Arguments::parse().command {
+fn main() -> anyhow::Result<()> {
+    let command = Arguments::parse().command;
+    if let Command::Load { address, path, connections, time_ms } = command {
+        let answered = load::run(address, &path, connections, Duration::from_millis(time_ms))?;
+        println!("{}", answered.requests as f64 / answered.elapsed.as_secs_f64());
+        return Ok(());
+    }
+    tokio::runtime::Runtime::new()?.block_on(serve(command))
+}
+
+async fn serve(command: Command) -> anyhow::Result<()> {
+    match command {
+        Command::Load { .. } => Ok(()),
         Command::Http02 { component, address } => http_02::serve(&component, address).await,
         Command::Http03 { component, address } => http_03::serve(&component, address).await,
         Command::Native { address } => native::serve(address).await,

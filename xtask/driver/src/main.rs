@@ -1,0 +1,86 @@
+//! Measures what cannot be seen from outside: calls, starts and idle actors, with the libraries of Trellis composed as
+//! the command line composes them.
+//!
+//! Prints one line of JSON: lists of numbers by name.
+
+#![forbid(unsafe_code)]
+
+use std::path::PathBuf;
+
+use clap::{Parser, Subcommand};
+
+mod calls;
+mod idle;
+mod process;
+mod remote;
+mod start;
+mod world;
+
+/// Measures Trellis from inside.
+#[derive(Parser)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Times calls from one actor to another on one host: nanoseconds per call
+    Calls {
+        /// The actor that calls in a loop
+        caller: PathBuf,
+        /// The actor that is called
+        callee: PathBuf,
+        /// The loop: `interface.function` of the caller, with a `u32` count
+        function: String,
+        /// The interface of the callee
+        interface: String,
+        /// Calls per batch
+        #[arg(long, default_value_t = 2_000)]
+        count: u32,
+        /// Batches
+        #[arg(long, default_value_t = 21)]
+        batches: u32,
+    },
+    /// Times calls over a nats-server, and plain requests over the same in turns
+    Remote {
+        /// The actor that is called: `bench:calls/echo`
+        callee: PathBuf,
+        /// The nats-server, with JetStream
+        url: String,
+        /// Rounds
+        #[arg(long, default_value_t = 11)]
+        rounds: u32,
+    },
+    /// Times starts of an actor whose code is in the cache on disk: nanoseconds
+    Start {
+        /// The actor
+        component: PathBuf,
+        /// How often
+        #[arg(long, default_value_t = 51)]
+        rounds: u32,
+    },
+    /// Starts many actors and leaves them alone: bytes resident each, percent of a core
+    Idle {
+        /// The actor
+        component: PathBuf,
+        /// How many
+        #[arg(long, default_value_t = 1_000)]
+        actors: u32,
+    },
+}
+
+#[tokio::main(flavor = "multi_thread")]
+async fn main() -> anyhow::Result<()> {
+    let figures = match Arguments::parse().command {
+        Command::Calls { caller, callee, function, interface, count, batches } => {
+            let plan = calls::Plan { function, interface, count, batches };
+            calls::measure(&caller, &callee, &plan).await?
+        }
+        Command::Remote { callee, url, rounds } => remote::measure(&callee, &url, rounds).await?,
+        Command::Start { component, rounds } => start::measure(&component, rounds).await?,
+        Command::Idle { component, actors } => idle::measure(&component, actors).await?,
+    };
+    println!("{}", serde_json::to_string(&figures)?);
+    Ok(())
+}
