@@ -163,7 +163,9 @@ impl Transport for NatsTransport {
                 super::answered(&subject, answer)
             }
             Ok(Err(error)) => Err(match error.kind() {
-                RequestErrorKind::NoResponders => return super::answered(&subject, Some(no_responders(&subject))),
+                RequestErrorKind::NoResponders => {
+                    Error::new(ErrorKind::NoResponders, format!("nobody listens on {subject}"))
+                }
                 RequestErrorKind::MaxPayloadExceeded => too_large(size, self.max_payload_bytes()),
                 RequestErrorKind::InvalidSubject => {
                     Error::new(ErrorKind::Malformed, format!("subject {subject} is not valid"))
@@ -205,6 +207,10 @@ impl Line {
         timeout(patience, async { while !self.ping().await {} }).await.is_ok()
     }
 
+    fn received_bytes(&self) -> u64 {
+        self.client.statistics().in_bytes.load(Ordering::Relaxed)
+    }
+
     /// Sends one ping and waits for it. It is lost with a connection, so it does not wait for ever.
     async fn ping(&self) -> bool {
         let mut ping = self.pings.begin();
@@ -227,7 +233,9 @@ async fn keep_pinging(line: Arc<Line>) {
     let mut missed = 0;
     loop {
         sleep(PING_EVERY).await;
-        if line.ping().await {
+        let received = line.received_bytes();
+        // A server that is busy sending us something else may be late, but does not hang.
+        if line.ping().await || line.received_bytes() > received {
             missed = 0;
             line.is_hung.store(false, Ordering::Relaxed);
             continue;
@@ -273,8 +281,7 @@ fn credentials_in(addresses: &[ServerAddr]) -> Credentials {
 }
 
 fn shown(addresses: &[ServerAddr]) -> String {
-    let shown: Vec<_> = addresses.iter().map(|address| format!("{}:{}", address.host(), address.port())).collect();
-    shown.join(", ")
+    addresses.iter().map(|address| format!("{}:{}", address.host(), address.port())).collect::<Vec<_>>().join(", ")
 }
 
 async fn settings(options: NatsOptions) -> Result<ConnectOptions> {
@@ -339,16 +346,11 @@ fn connect_error(servers: &str, error: async_nats::ConnectError) -> Error {
 }
 
 fn no_server(servers: &str) -> Error {
-    let text = format!("no nats-server answers at {servers}; start one or use `trellis up`");
-    Error::new(ErrorKind::Disconnected, text)
+    Error::new(ErrorKind::Disconnected, format!("no nats-server answers at {servers}; start one or use `trellis up`"))
 }
 
 fn too_large(size: usize, limit: usize) -> Error {
     Error::new(ErrorKind::TooLarge, format!("{size} bytes and their headers are over the server's {limit}"))
-}
-
-fn no_responders(subject: &Subject) -> Message {
-    Message { status: Some(Status::NoResponders), ..Message::new(subject.clone(), Bytes::new()) }
 }
 
 fn outbound(message: Message) -> Result<OutboundMessage> {
@@ -381,9 +383,8 @@ fn inbound(subscribed: &Subject, message: async_nats::Message) -> Option<Message
     };
     let reply = message.reply.map(|reply| Subject::from_wire(&reply)).transpose().ok()?;
     let headers = message.headers.as_ref().map(inbound_headers).unwrap_or_default();
-    let status = message
-        .status
-        .and_then(|status| (status == async_nats::StatusCode::NO_RESPONDERS).then_some(Status::NoResponders));
+    let is_unheard = message.status == Some(async_nats::StatusCode::NO_RESPONDERS);
+    let status = is_unheard.then_some(Status::NoResponders);
     Some(Message { subject, reply, headers, payload: message.payload, status })
 }
 

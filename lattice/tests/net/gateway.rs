@@ -109,9 +109,9 @@ async fn check_cut(text: &str, expected: &str) {
     raw.say(text).await;
     let told = raw.expect_end().await;
     assert_eq!(told, format!("-ERR '{expected}'\r\n"), "{:?}", text.get(..40));
-    let mut messages = other.subscribe("still.here").await.unwrap();
-    other.publish("still.here", "yes".into()).await.unwrap();
-    assert_eq!(soon("a message", messages.next()).await.unwrap().payload, "yes");
+    let mut messages = other.subscribe("still.here").await.expect("subscribes");
+    other.publish("still.here", "yes".into()).await.expect("taken");
+    assert_eq!(soon("a message", messages.next()).await.expect("one").payload, "yes");
 }
 
 #[tokio::test]

@@ -149,6 +149,8 @@ async fn each_message_goes_to_one_of_a_queue_group() {
         for number in 0..300 {
             assert_eq!(next(&mut witness).await.payload, number.to_string());
         }
+        // What came before the answer to this is in the queues of the members.
+        lab.other.flush().await.unwrap();
         let mut received = Vec::new();
         for member in &mut members {
             let mut share = 0;
