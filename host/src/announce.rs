@@ -56,7 +56,7 @@ impl Announcer {
         let flush = async {
             if self.events.send(Item::Flush(done)).await.is_ok() {
                 // An error means that the task ended, and there is nothing left to wait for.
-                drop(sent.await);
+                let _ = sent.await;
             }
         };
         if tokio::time::timeout(SEND_TIMEOUT, flush).await.is_err() {
@@ -71,7 +71,7 @@ async fn publish(transport: SharedTransport, lattice: LatticeName, host: HostId,
             Item::Event(name, data) => (name, data),
             Item::Flush(done) => {
                 // Whoever waited may have left.
-                drop(done.send(()));
+                let _ = done.send(());
                 continue;
             }
         };

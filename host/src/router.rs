@@ -39,12 +39,6 @@ impl Router {
         Self { view, targets: ArcSwap::default(), peer: ArcSwapOption::empty() }
     }
 
-    /// A router with nothing but `links`, for tests of what calls through it.
-    #[cfg(test)]
-    pub(crate) fn of_links(links: &[trellis_lattice::message::link::Link]) -> Arc<Self> {
-        Arc::new(Self::new(View::fixed(crate::links::tests::table(links))))
-    }
-
     /// Replaces what runs here. The roster is the one that calls it.
     pub(crate) fn set_targets(&self, targets: Targets) {
         self.targets.store(Arc::new(targets));
@@ -164,5 +158,104 @@ impl sdk::Caller for ProviderCaller {
         let answer =
             self.router.call(Call { source, link, interface, function, signature, context, args, body }).await?;
         Ok(Answer { value: answer.value.into_provider()?, body: answer.body })
+    }
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use std::sync::Arc;
+    use std::time::Duration;
+
+    use async_trait::async_trait;
+    use trellis_lattice::error::CallErrorKind;
+    use trellis_lattice::message::invocation::Context;
+    use trellis_lattice::message::link::Link;
+    use trellis_provider_sdk::{self as sdk, Answer, Body, Call, CallError, Invocation};
+
+    use super::{MAX_DEPTH, Router, Target};
+    use crate::links::tests::{link, table};
+    use crate::records::View;
+    use crate::runtime::value::Args;
+
+    /// A router that knows `links` and runs nothing, for tests of what calls through it.
+    pub(crate) fn router<const N: usize>(links: [Link; N]) -> Arc<Router> {
+        Arc::new(Router::new(View::fixed(table(&links))))
+    }
+
+    /// A provider that answers with what it was given, or does what the function's name says.
+    struct Echo;
+
+    #[async_trait]
+    impl sdk::Provider for Echo {
+        fn description(&self) -> sdk::Description {
+            sdk::Description { name: "echo", serves: Vec::new(), calls: Vec::new() }
+        }
+
+        async fn link_up(&self, _: &sdk::ActiveLink) -> Result<(), sdk::LinkError> {
+            Ok(())
+        }
+
+        async fn link_down(&self, _: &sdk::ActiveLink) {}
+
+        async fn call(&self, invocation: Invocation<sdk::Args>) -> Result<Answer<sdk::Args>, CallError> {
+            match &*invocation.head.function {
+                "panic" => panic!("on request"),
+                "hang" => std::future::pending().await,
+                _ => Ok(Answer { value: invocation.args, body: invocation.body }),
+            }
+        }
+
+        async fn drain(&self, _: Duration) {}
+    }
+
+    fn call(source: &str, function: &str, context: Context) -> Call<Args> {
+        Call {
+            source: source.parse().expect("valid"),
+            link: Default::default(),
+            interface: "test:echo/echo@1.0.0".parse().expect("valid"),
+            function: function.into(),
+            signature: None,
+            context,
+            args: Args::Wire("hello".into()),
+            body: Body::Empty,
+        }
+    }
+
+    async fn outcome(source: &str, function: &str, context: Context) -> Result<(), CallErrorKind> {
+        let router = router([
+            link("a", "default", "test:echo/echo", "echo"),
+            link("lost", "default", "test:echo/echo", "nobody"),
+        ]);
+        router.set_targets([("echo".parse().expect("valid"), Target::Provider(Arc::new(Echo)))].into());
+        match router.call(call(source, function, context)).await {
+            Ok(Answer { value: Args::Wire(bytes), .. }) => {
+                assert_eq!(&bytes[..], b"hello");
+                Ok(())
+            }
+            Ok(other) => panic!("{other:?}"),
+            Err(error) => Err(error.kind),
+        }
+    }
+
+    #[tokio::test]
+    async fn a_call_reaches_a_target_on_this_host_over_its_link_only() {
+        let context = || Context::root(Duration::from_secs(10));
+        assert_eq!(outcome("a", "echo", context()).await, Ok(()));
+        assert_eq!(outcome("b", "echo", context()).await, Err(CallErrorKind::NoTarget), "no link");
+        assert_eq!(outcome("lost", "echo", context()).await, Err(CallErrorKind::NoTarget), "nobody runs it");
+    }
+
+    #[tokio::test]
+    async fn a_provider_that_panics_or_hangs_fails_the_call_only() {
+        assert_eq!(outcome("a", "panic", Context::root(Duration::from_secs(10))).await, Err(CallErrorKind::Provider));
+        assert_eq!(outcome("a", "hang", Context::root(Duration::from_millis(20))).await, Err(CallErrorKind::Deadline));
+        assert_eq!(outcome("a", "echo", Context::root(Duration::ZERO)).await, Err(CallErrorKind::Deadline));
+    }
+
+    #[tokio::test]
+    async fn a_chain_of_calls_has_an_end() {
+        let at = |depth| Context { depth, ..Context::root(Duration::from_secs(10)) };
+        assert_eq!(outcome("a", "echo", at(MAX_DEPTH - 1)).await, Ok(()));
+        assert_eq!(outcome("a", "echo", at(MAX_DEPTH)).await, Err(CallErrorKind::Denied));
     }
 }

@@ -76,7 +76,7 @@ pub(crate) fn write_atomically(path: &Path, bytes: &[u8]) -> std::io::Result<()>
     });
     if written.is_err() {
         // The draft is of no use; that it cannot be removed changes nothing about the error told.
-        drop(std::fs::remove_file(&draft));
+        let _ = std::fs::remove_file(&draft);
     }
     written
 }

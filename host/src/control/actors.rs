@@ -30,10 +30,6 @@ pub(super) fn update<'a>(shared: &'a Shared, payload: &[u8]) -> Result<Response<
     let Some(entry) = snapshot.actors.get(&component_id) else {
         return Err(format!("actor {component_id} does not run on this host"));
     };
-    if entry.command.component_ref == new_component_ref {
-        let message = format!("{component_id} runs {new_component_ref} already");
-        return Ok(Response::accepted(message, Then::Nothing));
-    }
     let mut command = entry.command.clone();
     command.component_ref = new_component_ref;
     command.allow_update = true;

@@ -161,7 +161,9 @@ async fn receive(shared: &Arc<Shared>, subjects: &subject::Control, request: Mes
         Then::Nothing => {}
         Then::Order(slot, order) => slot.give(order),
         Then::Event(name, data) => shared.context.announcer.emit(name, data),
-        Then::Stop(drain) => drop(shared.stop.send_replace(Some(drain))),
+        Then::Stop(drain) => {
+            shared.stop.send_replace(Some(drain));
+        }
     }
 }
 

@@ -161,7 +161,7 @@ impl Roster {
         let (done, stopped) = oneshot::channel();
         if self.messages.send(Message::Shutdown { drain, done }).await.is_ok() {
             // An error means that the task ended, and nothing runs any more.
-            drop(stopped.await);
+            let _ = stopped.await;
         }
     }
 }

@@ -107,7 +107,7 @@ impl Owner {
                     Some(Message::Shutdown { drain, done }) => {
                         self.shutdown(drain).await;
                         // Whoever waited may have left.
-                        drop(done.send(()));
+                        let _ = done.send(());
                         return;
                     }
                     None => return,

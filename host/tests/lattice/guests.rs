@@ -1,0 +1,57 @@
+//! Actors in text form.
+
+const MEMORY: &str = r#"(memory (core memory $libc "memory")) (realloc (core func $libc "realloc"))"#;
+
+const LIBC: &str = r#"
+  (core module $libc
+    (memory (export "memory") 1)
+    (global $next (mut i32) (i32.const 4096))
+    (func (export "realloc") (param i32 i32 i32 i32) (result i32)
+      (local $at i32)
+      (local.set $at (i32.and (i32.add (global.get $next) (i32.const 15)) (i32.const -16)))
+      (global.set $next (i32.add (local.get $at) (local.get 3)))
+      (local.get $at)))
+  (core instance $libc (instantiate $libc))"#;
+
+/// Exports `test:echo/echo`, whose function `text` gives back what it is given.
+pub(crate) fn echo() -> String {
+    format!(
+        r#"(component {LIBC}
+          (core module $m
+            (import "libc" "memory" (memory 1))
+            (func (export "echo") (param i32 i32) (result i32)
+              (i32.store (i32.const 16) (local.get 0))
+              (i32.store (i32.const 20) (local.get 1))
+              (i32.const 16)))
+          (core instance $i (instantiate $m (with "libc" (instance $libc))))
+          (func $text (param "text" string) (result string) (canon lift (core func $i "echo") {MEMORY}))
+          (instance $out (export "text" (func $text)))
+          (export "test:echo/echo" (instance $out)))"#
+    )
+}
+
+/// Exports `test:front/front`, whose function `text` gives back what `text` of the imported `test:echo/echo` gives.
+pub(crate) fn front() -> String {
+    format!(
+        r#"(component
+          (import "test:echo/echo" (instance $echo
+            (export "text" (func (param "text" string) (result string)))))
+          {LIBC}
+          (core func $text (canon lower (func $echo "text") {MEMORY}))
+          (core module $m
+            (import "libc" "memory" (memory 1))
+            (import "echo" "text" (func $text (param i32 i32 i32)))
+            (func (export "text") (param i32 i32) (result i32)
+              (call $text (local.get 0) (local.get 1) (i32.const 16))
+              (i32.const 16)))
+          (core instance $i (instantiate $m
+            (with "libc" (instance $libc))
+            (with "echo" (instance (export "text" (func $text))))))
+          (func $out (param "text" string) (result string) (canon lift (core func $i "text") {MEMORY}))
+          (instance $front (export "text" (func $out)))
+          (export "test:front/front" (instance $front)))"#
+    )
+}
+
+/// Exports nothing.
+pub(crate) const EMPTY: &str = "(component)";

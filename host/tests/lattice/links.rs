@@ -1,0 +1,102 @@
+//! Links and configs: many writers, conflicts, and providers that refuse.
+
+use std::time::Duration;
+
+use futures::future::join_all;
+
+use crate::cluster::{Cluster, eventually, link, provider};
+
+#[tokio::test]
+async fn concurrent_writers_lose_no_link() {
+    let cluster = Cluster::new();
+    let (_a, _b) = (cluster.host("a").await, cluster.host("b").await);
+    let client = cluster.client();
+    let links: Vec<_> = (0..40)
+        .map(|n| link(&format!("actor{}", n % 8), "test:echo/echo", "echo"))
+        .zip(0..)
+        .map(|(mut link, n)| {
+            link.name = format!("link{n}").parse().expect("valid");
+            link
+        })
+        .collect();
+    let outcomes = join_all(links.iter().map(|link| client.put_link(link))).await;
+    assert!(outcomes.iter().all(Result::is_ok), "{outcomes:?}");
+    let stored = client.links().await.expect("listed");
+    assert!(links.iter().all(|link| stored.contains(link)) && stored.len() == links.len(), "{stored:?}");
+}
+
+#[tokio::test]
+async fn of_links_that_exclude_each_other_at_most_one_stays() {
+    let cluster = Cluster::new();
+    let (_a, _b) = (cluster.host("a").await, cluster.host("b").await);
+    let client = cluster.client();
+    for round in 0..10 {
+        let source = format!("actor{round}");
+        let rivals: Vec<_> = (0..6).map(|n| link(&source, "test:echo/echo", &format!("echo{n}"))).collect();
+        let outcomes = join_all(rivals.iter().map(|link| client.put_link(link))).await;
+        let stored = client.links().await.expect("listed");
+        let stayed = stored.iter().filter(|link| link.source_id.as_str() == source).count();
+        let succeeded = outcomes.iter().filter(|outcome| outcome.is_ok()).count();
+        assert!(stayed <= 1 && succeeded == stayed, "{stayed} of {outcomes:?}");
+    }
+    let first = link("actor", "test:echo/echo", "echo1");
+    client.put_link(&first).await.expect("put");
+    client.put_link(&first).await.expect("the same again is fine");
+    let error = client.put_link(&link("actor", "test:echo/echo", "echo2")).await.expect_err("taken").to_string();
+    assert!(error.contains("already leads test:echo/echo to echo1"), "{error}");
+}
+
+#[tokio::test]
+async fn a_link_needs_its_configs() {
+    let cluster = Cluster::new();
+    let _a = cluster.host("a").await;
+    let client = cluster.client();
+    let mut wanting = link("actor", "test:echo/echo", "echo");
+    wanting.target_config = vec!["absent".parse().expect("valid")];
+    let mut events = cluster.events().await;
+    let error = client.put_link(&wanting).await.expect_err("refused").to_string();
+    assert!(error.contains("no such config: absent"), "{error}");
+    let event = events.next("linkdef_set_failed").await;
+    assert_eq!(event["source_id"], "actor");
+    assert!(event["error"].as_str().is_some_and(|error| error.contains("absent")), "{event}");
+}
+
+#[tokio::test]
+async fn a_link_that_the_provider_refuses_is_told_and_tried_again() {
+    let cluster = Cluster::new();
+    let a = cluster.host("a").await;
+    let client = cluster.client();
+    let config = "greet".parse().expect("valid");
+    client.start_provider(&provider(a.id(), "echo", "echo")).await.expect("starts");
+    client.start_provider(&provider(a.id(), "probe", "probe")).await.expect("starts");
+    client.put_config(&config, &[("greeting".to_owned(), "refuse".to_owned())].into()).await.expect("put");
+    let mut events = cluster.events().await;
+    let mut refused = link("probe", "test:echo/echo", "echo");
+    refused.target_config = vec![config.clone()];
+    client.put_link(&refused).await.expect("put");
+    let event = events.next("linkdef_set_failed").await;
+    assert_eq!(event["error"], "the port is in use");
+    client.put_config(&config, &[("greeting".to_owned(), "ah ".to_owned())].into()).await.expect("put");
+    let expected = |outcome: &Result<String, _>| outcome.as_deref().is_ok_and(|text| text == "ah hello");
+    cluster.call_until(("probe", "test:echo/echo"), expected).await.expect("answers");
+}
+
+#[tokio::test]
+async fn a_config_is_gone_when_it_is_deleted() {
+    let cluster = Cluster::new();
+    let a = cluster.host("a").await;
+    let client = cluster.client();
+    let name = "c".parse().expect("valid");
+    client.put_config(&name, &[("k".to_owned(), "v".to_owned())].into()).await.expect("put");
+    assert_eq!(client.config(&name).await.expect("answered"), Some([("k".to_owned(), "v".to_owned())].into()));
+    client.delete_config(&name).await.expect("deleted");
+    client.delete_config(&name).await.expect("deleted again");
+    assert_eq!(client.config(&name).await.expect("answered"), None);
+    let mut wanting = provider(a.id(), "echo", "echo");
+    wanting.config = vec![name];
+    let error = eventually(|| async {
+        client.start_provider(&wanting).await.err().map(|error| error.to_string()).ok_or("it started".to_owned())
+    });
+    let error = tokio::time::timeout(Duration::from_secs(20), error).await.expect("in time");
+    assert!(error.contains("no such config: c"), "{error}");
+}

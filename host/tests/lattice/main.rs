@@ -1,0 +1,9 @@
+//! Hosts in one process, over the memory bus and the memory store: control, links, calls, restart.
+
+mod calls;
+mod cluster;
+mod control;
+mod guests;
+mod links;
+mod refusals;
+mod restart;
