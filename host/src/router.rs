@@ -39,6 +39,12 @@ impl Router {
         Self { view, targets: ArcSwap::default(), peer: ArcSwapOption::empty() }
     }
 
+    /// A router that knows `links` and runs nothing, for tests of what calls through it.
+    #[cfg(test)]
+    pub(crate) fn of_links(links: &[trellis_lattice::message::link::Link]) -> Arc<Self> {
+        Arc::new(Self::new(View::fixed(crate::links::tests::table(links))))
+    }
+
     /// Replaces what runs here. The roster is the one that calls it.
     pub(crate) fn set_targets(&self, targets: Targets) {
         self.targets.store(Arc::new(targets));
@@ -162,25 +168,18 @@ impl sdk::Caller for ProviderCaller {
 }
 
 #[cfg(test)]
-pub(crate) mod tests {
+mod tests {
     use std::sync::Arc;
     use std::time::Duration;
 
     use async_trait::async_trait;
     use trellis_lattice::error::CallErrorKind;
     use trellis_lattice::message::invocation::Context;
-    use trellis_lattice::message::link::Link;
     use trellis_provider_sdk::{self as sdk, Answer, Body, Call, CallError, Invocation};
 
     use super::{MAX_DEPTH, Router, Target};
-    use crate::links::tests::{link, table};
-    use crate::records::View;
+    use crate::links::tests::link;
     use crate::runtime::value::Args;
-
-    /// A router that knows `links` and runs nothing, for tests of what calls through it.
-    pub(crate) fn router<const N: usize>(links: [Link; N]) -> Arc<Router> {
-        Arc::new(Router::new(View::fixed(table(&links))))
-    }
 
     /// A provider that answers with what it was given, or does what the function's name says.
     struct Echo;
@@ -222,7 +221,7 @@ pub(crate) mod tests {
     }
 
     async fn outcome(source: &str, function: &str, context: Context) -> Result<(), CallErrorKind> {
-        let router = router([
+        let router = Router::of_links(&[
             link("a", "default", "test:echo/echo", "echo"),
             link("lost", "default", "test:echo/echo", "nobody"),
         ]);
