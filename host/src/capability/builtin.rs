@@ -62,7 +62,7 @@ pub fn builtin(interface: &Interface) -> Option<Need> {
 /// Whether `interface`, exported by an actor, is one that the host calls by a typed bridge.
 pub fn is_builtin_export(interface: &Interface) -> bool {
     let matches = |(name, version): &(&str, Version)| {
-        *name == interface.without_version() && version.matches(interface.version())
+        *name == interface.without_version() && interface.version().is_none_or(|given| version.matches(Some(given)))
     };
     EXPORTS.iter().any(matches)
 }
@@ -130,6 +130,7 @@ mod tests {
     fn only_http_handlers_are_called_by_a_typed_bridge() {
         let check = |name: &str| is_builtin_export(&Interface::parse(name).expect("valid"));
         assert!(check("wasi:http/incoming-handler@0.2.3") && check("wasi:http/handler@0.3.0"));
+        assert!(check("wasi:http/incoming-handler") && check("wasi:http/handler"), "an HTTP server names no version");
         assert!(!check("wasi:http/handler@0.2.3") && !check("demo:greet/greeter"));
     }
 }
