@@ -142,11 +142,15 @@ impl Client {
         let departure = Departure::new(args, body, self.core.frame_limit_bytes());
         let message = call_message(&lane, head, &departure)?.with_reply(held.subject().clone());
         self.introduce(remote).await.map_err(unknown)?;
+        let rest = departure.rest().map(|rest| (rest, Arc::new(Credit::default())));
+        if let Some((_, credit)) = &rest {
+            // Before the call is sent: the first credit may be here as soon as it is.
+            held.uploads(Arc::clone(credit));
+        }
         self.core.publish(message).await.map_err(unknown)?;
-        if let Some(rest) = departure.rest() {
-            let credit = Arc::new(Credit::default());
-            let task = tokio::spawn(pump(Arc::clone(&self.core), lane, Arc::clone(&credit), rest));
-            held.uploads(credit, AbortOnDropHandle::new(task));
+        if let Some((rest, credit)) = rest {
+            let sender = tokio::spawn(pump(Arc::clone(&self.core), lane, credit, rest));
+            held.owns(AbortOnDropHandle::new(sender));
         }
         match timeout_at(head.context.deadline, answered).await {
             Ok(Ok(outcome)) => self.conclude(remote, head, held, outcome).await,

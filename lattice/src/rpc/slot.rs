@@ -53,7 +53,9 @@ struct Entry {
     lane: Lane,
     reply: Option<oneshot::Sender<Outcome>>,
     feed: Option<Feed>,
-    upload: Option<(Arc<Credit>, AbortOnDropHandle<()>)>,
+    upload: Option<Arc<Credit>>,
+    /// Sends the call's body; ended with the slot.
+    sender: Option<AbortOnDropHandle<()>>,
 }
 
 /// A slot in use. Dropping it frees the slot and, unless the call is finished, tells the other end that we left.
@@ -75,10 +77,17 @@ impl Held {
         self.cancel = None;
     }
 
-    /// Gives the task that sends the call's body to the slot, which ends it.
-    pub(super) fn uploads(&self, credit: Arc<Credit>, task: AbortOnDropHandle<()>) {
+    /// Takes credits for the call's body from now on.
+    pub(super) fn uploads(&self, credit: Arc<Credit>) {
         if let Some(entry) = &mut self.slots.lock().entries[self.slot] {
-            entry.upload = Some((credit, task));
+            entry.upload = Some(credit);
+        }
+    }
+
+    /// Gives the task that sends the call's body to the slot, which ends it.
+    pub(super) fn owns(&self, sender: AbortOnDropHandle<()>) {
+        if let Some(entry) = &mut self.slots.lock().entries[self.slot] {
+            entry.sender = Some(sender);
         }
     }
 }
@@ -102,7 +111,7 @@ impl Slots {
     /// Takes a slot for the call with frames over `lane`.
     pub(super) fn hold(self: &Arc<Self>, lane: Lane) -> Result<(Held, oneshot::Receiver<Outcome>), CallError> {
         let (tx, rx) = oneshot::channel();
-        let entry = Entry { lane: lane.clone(), reply: Some(tx), feed: None, upload: None };
+        let entry = Entry { lane: lane.clone(), reply: Some(tx), feed: None, upload: None, sender: None };
         let mut table = self.lock();
         let slot = match table.free.pop() {
             Some(slot) => slot,
@@ -251,7 +260,7 @@ impl Slots {
     fn with_credit(&self, slot: usize, id: Uuid, apply: impl FnOnce(&Credit)) {
         let mut table = self.lock();
         let entry = table.entry(slot).filter(|entry| entry.lane.id == id);
-        if let Some((credit, _)) = entry.and_then(|entry| entry.upload.as_ref()) {
+        if let Some(credit) = entry.and_then(|entry| entry.upload.as_ref()) {
             apply(credit);
         }
     }

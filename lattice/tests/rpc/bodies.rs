@@ -8,16 +8,14 @@ use http_body::Frame;
 use http_body_util::{BodyExt as _, StreamBody};
 use trellis_lattice::body::Body;
 use trellis_lattice::error::{CallError, CallErrorKind};
-use trellis_lattice::transport::memory::MemoryBus;
 use trellis_lattice::wire::WINDOW_BYTES;
 
-use crate::support::{call, drain, pair, produced, until};
+use crate::support::{Net, call, drain, on_both, pair, produced, until};
 
 const LARGE: u64 = 64 * 1024 * 1024;
 
-#[tokio::test(flavor = "multi_thread")]
-async fn large_bodies_stream_both_ways_at_once_in_flat_memory() {
-    let (caller, server, _) = pair(&MemoryBus::new()).await;
+async fn large_bodies_stream_both_ways_at_once_in_flat_memory(net: &Net) {
+    let (caller, server, _) = pair(net).await;
     let mut invocation = call("echo", "value");
     invocation.body = produced(LARGE);
     let answer = caller.call(invocation).await.unwrap();
@@ -29,9 +27,8 @@ async fn large_bodies_stream_both_ways_at_once_in_flat_memory() {
     }
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn bodies_of_every_size_arrive_whole() {
-    let (caller, server, _) = pair(&MemoryBus::new()).await;
+async fn bodies_of_every_size_arrive_whole(net: &Net) {
+    let (caller, server, _) = pair(net).await;
     for len in [0, 1, 65_536, 500_000, 520_192, 524_288, 600_000, 1_048_576, 3_000_001] {
         let mut invocation = call("count", "");
         invocation.body = Bytes::from(vec![7; usize::try_from(len).unwrap()]).into();
@@ -42,9 +39,8 @@ async fn bodies_of_every_size_arrive_whole() {
     until("no call is left", || server.in_service() == 0).await;
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn values_that_do_not_fit_in_a_frame_arrive_all_the_same() {
-    let (caller, _server, _) = pair(&MemoryBus::new()).await;
+async fn values_that_do_not_fit_in_a_frame_arrive_all_the_same(net: &Net) {
+    let (caller, _server, _) = pair(net).await;
     let value = Bytes::from(vec![9; 2_000_000]);
     let answer = caller.call(call("echo", value.clone())).await.unwrap();
     assert_eq!(answer.value, value);
@@ -58,9 +54,8 @@ async fn values_that_do_not_fit_in_a_frame_arrive_all_the_same() {
     assert_eq!(error.kind, CallErrorKind::TooLarge);
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn trailers_follow_the_body() {
-    let (caller, _server, _) = pair(&MemoryBus::new()).await;
+async fn trailers_follow_the_body(net: &Net) {
+    let (caller, _server, _) = pair(net).await;
     let mut trailers = HeaderMap::new();
     trailers.insert("checksum", HeaderValue::from_static("abc"));
     let frames = [Ok(Frame::data(Bytes::from_static(b"data"))), Ok(Frame::trailers(trailers.clone()))];
@@ -70,9 +65,8 @@ async fn trailers_follow_the_body() {
     assert_eq!(drain(answer.body).await.unwrap(), (4, Some(trailers)));
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_body_that_breaks_off_says_why() {
-    let (caller, _server, _) = pair(&MemoryBus::new()).await;
+async fn a_body_that_breaks_off_says_why(net: &Net) {
+    let (caller, _server, _) = pair(net).await;
     let answer = caller.call(call("break", "")).await.unwrap();
     let error = drain(answer.body).await.unwrap_err();
     assert_eq!((error.kind, &*error.message), (CallErrorKind::Trap, "guest trapped in its body"));
@@ -82,9 +76,8 @@ async fn a_body_that_breaks_off_says_why() {
     assert_eq!(caller.call(invocation).await.unwrap_err().message, "disk full");
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_body_that_nobody_reads_stops() {
-    let (caller, server, functions) = pair(&MemoryBus::new()).await;
+async fn a_body_that_nobody_reads_stops(net: &Net) {
+    let (caller, server, functions) = pair(net).await;
     let mut answer = caller.call(call("produce", LARGE.to_be_bytes().to_vec())).await.unwrap();
     assert!(answer.body.frame().await.is_some());
     drop(answer);
@@ -96,3 +89,12 @@ async fn a_body_that_nobody_reads_stops() {
     assert_eq!(functions.running.load(Ordering::SeqCst), 0);
     assert_eq!(caller.buffered_bytes().0, 0);
 }
+
+on_both!(
+    large_bodies_stream_both_ways_at_once_in_flat_memory,
+    bodies_of_every_size_arrive_whole,
+    values_that_do_not_fit_in_a_frame_arrive_all_the_same,
+    trailers_follow_the_body,
+    a_body_that_breaks_off_says_why,
+    a_body_that_nobody_reads_stops,
+);

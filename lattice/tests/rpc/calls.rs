@@ -10,13 +10,11 @@ use trellis_lattice::id::EntityId;
 use trellis_lattice::identity::key::{Key, KeyKind};
 use trellis_lattice::message::invocation::{Context, MAX_DEPTH};
 use trellis_lattice::message::presence::State;
-use trellis_lattice::transport::memory::MemoryBus;
 
-use crate::support::{Authority, call, calling, drain, pair, serving, until};
+use crate::support::{Authority, Net, call, calling, drain, on_both, pair, serving, until};
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_call_is_answered() {
-    let (caller, _server, _) = pair(&MemoryBus::new()).await;
+async fn a_call_is_answered(net: &Net) {
+    let (caller, _server, _) = pair(net).await;
     let mut invocation = call("echo", "value");
     invocation.body = Bytes::from_static(b"body").into();
     let answer = caller.call(invocation).await.unwrap();
@@ -24,9 +22,8 @@ async fn a_call_is_answered() {
     assert_eq!(drain(answer.body).await.unwrap().0, 4);
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_thousand_calls_at_a_time_are_answered() {
-    let (caller, _server, _) = pair(&MemoryBus::new()).await;
+async fn a_thousand_calls_at_a_time_are_answered(net: &Net) {
+    let (caller, _server, _) = pair(net).await;
     let calls = (0..1000_u32).map(|i| {
         let caller = Arc::clone(&caller);
         tokio::spawn(async move {
@@ -39,9 +36,8 @@ async fn a_thousand_calls_at_a_time_are_answered() {
     }
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn errors_arrive_as_they_are() {
-    let (caller, server, _) = pair(&MemoryBus::new()).await;
+async fn errors_arrive_as_they_are(net: &Net) {
+    let (caller, server, _) = pair(net).await;
     let error = caller.call(call("fail", "")).await.unwrap_err();
     assert_eq!((error.kind, &*error.message), (CallErrorKind::Provider, "it does not work"));
     assert_eq!(caller.call(call("panic", "")).await.unwrap_err().kind, CallErrorKind::Trap);
@@ -49,9 +45,8 @@ async fn errors_arrive_as_they_are() {
     until("no call is left", || server.in_service() == 0).await;
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn nobody_runs_what_nobody_runs() {
-    let (caller, _server, _) = pair(&MemoryBus::new()).await;
+async fn nobody_runs_what_nobody_runs(net: &Net) {
+    let (caller, _server, _) = pair(net).await;
     let mut invocation = call("echo", "");
     invocation.head.target = EntityId::parse("nobody").unwrap();
     let error = caller.call(invocation).await.unwrap_err();
@@ -59,9 +54,8 @@ async fn nobody_runs_what_nobody_runs() {
     assert!(error.message.contains("nobody"), "{error}");
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn time_that_is_over_ends_the_call_at_both_ends() {
-    let (caller, server, functions) = pair(&MemoryBus::new()).await;
+async fn time_that_is_over_ends_the_call_at_both_ends(net: &Net) {
+    let (caller, server, functions) = pair(net).await;
     let mut invocation = call("hang", "");
     invocation.head.context = Context::root(Duration::from_millis(100));
     assert_eq!(caller.call(invocation).await.unwrap_err().kind, CallErrorKind::Deadline);
@@ -69,9 +63,8 @@ async fn time_that_is_over_ends_the_call_at_both_ends() {
     assert_eq!(functions.started.load(Ordering::SeqCst), 1);
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_caller_that_leaves_frees_the_servers_task() {
-    let (caller, server, functions) = pair(&MemoryBus::new()).await;
+async fn a_caller_that_leaves_frees_the_servers_task(net: &Net) {
+    let (caller, server, functions) = pair(net).await;
     let leaving = {
         let caller = Arc::clone(&caller);
         tokio::spawn(async move { caller.call(call("hang", "")).await })
@@ -81,19 +74,16 @@ async fn a_caller_that_leaves_frees_the_servers_task() {
     until("the task is gone", || functions.running.load(Ordering::SeqCst) == 0 && server.in_service() == 0).await;
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn calls_that_are_nested_too_deep_are_refused() {
-    let (caller, _server, functions) = pair(&MemoryBus::new()).await;
+async fn calls_that_are_nested_too_deep_are_refused(net: &Net) {
+    let (caller, _server, functions) = pair(net).await;
     let mut invocation = call("echo", "");
     invocation.head.context.depth = MAX_DEPTH + 1;
     assert_eq!(caller.call(invocation).await.unwrap_err().kind, CallErrorKind::Denied);
     assert_eq!(functions.started.load(Ordering::SeqCst), 0);
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn who_drains_finishes_what_it_has_and_takes_no_more() {
-    let bus = MemoryBus::new();
-    let (caller, server, functions) = pair(&bus).await;
+async fn who_drains_finishes_what_it_has_and_takes_no_more(net: &Net) {
+    let (caller, server, functions) = pair(net).await;
     let hanging = {
         let caller = Arc::clone(&caller);
         tokio::spawn(async move { caller.call(call("hang", "")).await })
@@ -107,17 +97,27 @@ async fn who_drains_finishes_what_it_has_and_takes_no_more() {
     until("it is gone", || caller.present().is_empty()).await;
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_peer_of_another_authority_is_nobody() {
-    let bus = MemoryBus::new();
-    let (caller, server, _) = pair(&bus).await;
+async fn a_peer_of_another_authority_is_nobody(net: &Net) {
+    let (caller, server, _) = pair(net).await;
     let stranger = Authority::new();
     let join = stranger.join(&Key::generate(KeyKind::Host));
-    let (other, _) = serving(Arc::new(bus.endpoint("other")), join).await;
+    let (other, _) = serving(net.connect("other").await, join).await;
     until("it was refused", || server.refused().untrusted > 0 && caller.refused().untrusted > 0).await;
     assert_eq!(caller.present().len(), 1);
     let error = other.call(call("echo", "")).await.unwrap_err();
     assert_eq!(error.kind, CallErrorKind::NoTarget, "{error}");
-    let late = calling(Arc::new(bus.endpoint("late")), stranger.join(&Key::generate(KeyKind::User))).await;
+    let late = calling(net.connect("late").await, stranger.join(&Key::generate(KeyKind::User))).await;
     assert_eq!(late.present().len(), 1, "it sees its own kind");
 }
+
+on_both!(
+    a_call_is_answered,
+    a_thousand_calls_at_a_time_are_answered,
+    errors_arrive_as_they_are,
+    nobody_runs_what_nobody_runs,
+    time_that_is_over_ends_the_call_at_both_ends,
+    a_caller_that_leaves_frees_the_servers_task,
+    calls_that_are_nested_too_deep_are_refused,
+    who_drains_finishes_what_it_has_and_takes_no_more,
+    a_peer_of_another_authority_is_nobody,
+);

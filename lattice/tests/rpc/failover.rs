@@ -9,17 +9,16 @@ use trellis_lattice::error::{CallErrorKind, ErrorKind};
 use trellis_lattice::identity::key::{Key, KeyKind};
 use trellis_lattice::rpc::Peer;
 use trellis_lattice::subject;
-use trellis_lattice::transport::Transport as _;
 use trellis_lattice::transport::memory::MemoryBus;
 use trellis_lattice::transport::memory::faults::{Faults, Rates};
 
-use crate::support::{Authority, call, calling, pair, serving, until};
+use crate::support::{Authority, Net, call, calling, on_both, pair, serving, until};
 
 /// Ends a peer without a goodbye, and waits until its subscriptions are gone.
-async fn kill(bus: &MemoryBus, authority: &Authority, peer: Arc<Peer>) {
+async fn kill(net: &Net, authority: &Authority, peer: Arc<Peer>) {
     let inbox = subject::inbox(&authority.lattice, peer.id());
     drop(peer);
-    let probe = bus.endpoint("probe");
+    let probe = net.connect("probe").await;
     let is_gone = async || {
         let answer = probe.request(inbox.clone(), Bytes::new(), Duration::from_millis(20)).await;
         answer.is_err_and(|error| error.kind() == ErrorKind::NoResponders)
@@ -27,68 +26,60 @@ async fn kill(bus: &MemoryBus, authority: &Authority, peer: Arc<Peer>) {
     while !is_gone().await {}
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_call_to_a_peer_that_was_killed_goes_to_another() {
-    let bus = MemoryBus::new();
+async fn a_call_to_a_peer_that_was_killed_goes_to_another(net: &Net) {
     let authority = Authority::new();
     let host = || authority.join(&Key::generate(KeyKind::Host));
-    let (first, _) = serving(Arc::new(bus.endpoint("first")), host()).await;
-    let (second, functions) = serving(Arc::new(bus.endpoint("second")), host()).await;
-    let caller = calling(Arc::new(bus.endpoint("caller")), authority.join(&Key::generate(KeyKind::User))).await;
+    let (first, _) = serving(net.connect("first").await, host()).await;
+    let (second, functions) = serving(net.connect("second").await, host()).await;
+    let caller = calling(net.connect("caller").await, authority.join(&Key::generate(KeyKind::User))).await;
     until("both are known", || caller.present().iter().filter(|p| !p.running.is_empty()).count() == 2).await;
-    kill(&bus, &authority, first).await;
+    kill(net, &authority, first).await;
     for _ in 0..20 {
         caller.call(call("echo", "")).await.unwrap();
     }
     assert_eq!(functions.started.load(Ordering::SeqCst), 20);
-    kill(&bus, &authority, second).await;
+    kill(net, &authority, second).await;
     assert_eq!(caller.call(call("echo", "")).await.unwrap_err().kind, CallErrorKind::NoTarget);
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn after_a_restart_calls_work_at_once() {
-    let bus = MemoryBus::new();
+async fn after_a_restart_calls_work_at_once(net: &Net) {
     let authority = Authority::new();
     let key = Key::generate(KeyKind::Host);
-    let caller = calling(Arc::new(bus.endpoint("caller")), authority.join(&Key::generate(KeyKind::User))).await;
+    let caller = calling(net.connect("caller").await, authority.join(&Key::generate(KeyKind::User))).await;
     for _ in 0..3 {
-        let (server, functions) = serving(Arc::new(bus.endpoint("server")), authority.join(&key)).await;
+        let (server, functions) = serving(net.connect("server").await, authority.join(&key)).await;
         let boot = || caller.present().first().map(|p| (p.boot, p.running.len()));
         until("it is known", || boot().is_some_and(|(_, running)| running == 1)).await;
         caller.call(call("echo", "")).await.unwrap();
         assert_eq!(functions.started.load(Ordering::SeqCst), 1);
         let before = boot();
-        kill(&bus, &authority, server).await;
-        let (_server, functions) = serving(Arc::new(bus.endpoint("server")), authority.join(&key)).await;
+        kill(net, &authority, server).await;
+        let (_server, functions) = serving(net.connect("server").await, authority.join(&key)).await;
         until("the new run is known", || boot() != before && boot().is_some_and(|(_, n)| n == 1)).await;
         caller.call(call("echo", "")).await.unwrap();
         assert_eq!(functions.started.load(Ordering::SeqCst), 1);
     }
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_call_in_flight_to_a_peer_that_restarts_has_an_unknown_outcome() {
-    let bus = MemoryBus::new();
+async fn a_call_in_flight_to_a_peer_that_restarts_has_an_unknown_outcome(net: &Net) {
     let authority = Authority::new();
     let key = Key::generate(KeyKind::Host);
-    let (server, functions) = serving(Arc::new(bus.endpoint("server")), authority.join(&key)).await;
-    let caller = calling(Arc::new(bus.endpoint("caller")), authority.join(&Key::generate(KeyKind::User))).await;
+    let (server, functions) = serving(net.connect("server").await, authority.join(&key)).await;
+    let caller = calling(net.connect("caller").await, authority.join(&Key::generate(KeyKind::User))).await;
     let hanging = {
         let caller = Arc::clone(&caller);
         tokio::spawn(async move { caller.call(call("hang", "")).await })
     };
     until("the call is served", || functions.running.load(Ordering::SeqCst) == 1).await;
-    kill(&bus, &authority, server).await;
-    let _again = serving(Arc::new(bus.endpoint("server")), authority.join(&key)).await;
+    kill(net, &authority, server).await;
+    let _again = serving(net.connect("server").await, authority.join(&key)).await;
     assert_eq!(hanging.await.unwrap().unwrap_err().kind, CallErrorKind::UnknownOutcome);
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn an_idempotent_call_is_repeated_where_the_first_was_lost() {
-    let bus = MemoryBus::new();
+async fn an_idempotent_call_is_repeated_where_the_first_was_lost(net: &Net) {
     let authority = Authority::new();
-    let (server, functions) = serving(Arc::new(bus.endpoint("s")), authority.join(&Key::generate(KeyKind::Host))).await;
-    let caller = calling(Arc::new(bus.endpoint("caller")), authority.join(&Key::generate(KeyKind::User))).await;
+    let (server, functions) = serving(net.connect("s").await, authority.join(&Key::generate(KeyKind::Host))).await;
+    let caller = calling(net.connect("caller").await, authority.join(&Key::generate(KeyKind::User))).await;
     let calling = {
         let caller = Arc::clone(&caller);
         let mut invocation = call("hang", "");
@@ -97,7 +88,7 @@ async fn an_idempotent_call_is_repeated_where_the_first_was_lost() {
         tokio::spawn(async move { caller.call(invocation).await })
     };
     until("the call is served", || functions.running.load(Ordering::SeqCst) == 1).await;
-    let (_other, other) = serving(Arc::new(bus.endpoint("o")), authority.join(&Key::generate(KeyKind::Host))).await;
+    let (_other, other) = serving(net.connect("o").await, authority.join(&Key::generate(KeyKind::Host))).await;
     until("both are known", || caller.present().iter().filter(|p| !p.running.is_empty()).count() == 2).await;
     server.leave(Duration::ZERO).await;
     until("it is served elsewhere", || other.running.load(Ordering::SeqCst) == 1).await;
@@ -107,8 +98,8 @@ async fn an_idempotent_call_is_repeated_where_the_first_was_lost() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_peer_that_is_silent_is_left_and_comes_back() {
     let faults = Faults::new(1, Rates::default());
-    let bus = MemoryBus::with_faults(faults.clone());
-    let (caller, _server, functions) = pair(&bus).await;
+    let net = Net::Memory(MemoryBus::with_faults(faults.clone()));
+    let (caller, _server, functions) = pair(&net).await;
     caller.call(call("echo", "")).await.unwrap();
     let hanging = {
         let caller = Arc::clone(&caller);
@@ -123,3 +114,10 @@ async fn a_peer_that_is_silent_is_left_and_comes_back() {
     until("they see each other again", || !caller.present().is_empty()).await;
     caller.call(call("echo", "")).await.unwrap();
 }
+
+on_both!(
+    a_call_to_a_peer_that_was_killed_goes_to_another,
+    after_a_restart_calls_work_at_once,
+    a_call_in_flight_to_a_peer_that_restarts_has_an_unknown_outcome,
+    an_idempotent_call_is_repeated_where_the_first_was_lost,
+);

@@ -4,4 +4,7 @@ mod attacks;
 mod bodies;
 mod calls;
 mod failover;
+#[path = "../net/support.rs"]
+#[expect(dead_code, reason = "shared with the tests of the transports, which do more with it")]
+mod nats_server;
 mod support;

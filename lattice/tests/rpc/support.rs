@@ -22,6 +22,9 @@ use trellis_lattice::message::presence::{Running, State};
 use trellis_lattice::rpc::{Join, Peer, Serve};
 use trellis_lattice::transport::SharedTransport;
 use trellis_lattice::transport::memory::MemoryBus;
+use trellis_lattice::transport::nats::{NatsOptions, NatsTransport};
+
+use crate::nats_server::NatsServer;
 
 pub(crate) const TARGET: &str = "echo";
 
@@ -174,13 +177,58 @@ pub(crate) async fn calling(transport: SharedTransport, join: Join) -> Arc<Peer>
     Peer::join(transport, join, None).await.unwrap()
 }
 
-/// A caller and a server on a memory bus.
-pub(crate) async fn pair(bus: &MemoryBus) -> (Arc<Peer>, Arc<Peer>, Arc<Functions>) {
+/// What the peers of a test are connected by.
+pub(crate) enum Net {
+    Memory(MemoryBus),
+    Nats(NatsServer),
+}
+
+impl Net {
+    pub(crate) fn memory() -> Self {
+        Self::Memory(MemoryBus::new())
+    }
+
+    pub(crate) async fn nats() -> Self {
+        Self::Nats(NatsServer::start().await)
+    }
+
+    /// A participant; on memory `name` is what partitions go by, on NATS it has a connection of its own.
+    pub(crate) async fn connect(&self, name: &str) -> SharedTransport {
+        match self {
+            Self::Memory(bus) => Arc::new(bus.endpoint(name)),
+            Self::Nats(server) => Arc::new(NatsTransport::connect(NatsOptions::new(server.url())).await.unwrap()),
+        }
+    }
+}
+
+/// Makes each of these functions, which take a [`Net`], a test on either transport.
+macro_rules! on_both {
+    ($($test:ident),* $(,)?) => {
+        mod memory {
+            $(#[tokio::test(flavor = "multi_thread")]
+            async fn $test() {
+                super::$test(&crate::support::Net::memory()).await;
+            })*
+        }
+
+        mod nats {
+            $(#[tokio::test(flavor = "multi_thread")]
+            async fn $test() {
+                super::$test(&crate::support::Net::nats().await).await;
+            })*
+        }
+    };
+}
+
+pub(crate) use on_both;
+
+/// A caller and a server that know each other.
+pub(crate) async fn pair(net: &Net) -> (Arc<Peer>, Arc<Peer>, Arc<Functions>) {
     let authority = Authority::new();
     let host = authority.join(&Key::generate(KeyKind::Host));
     let user = authority.join(&Key::generate(KeyKind::User));
-    let (server, functions) = serving(Arc::new(bus.endpoint("server")), host).await;
-    let caller = calling(Arc::new(bus.endpoint("caller")), user).await;
+    let (server, functions) = serving(net.connect("server").await, host).await;
+    let caller = calling(net.connect("caller").await, user).await;
     (caller, server, functions)
 }
 

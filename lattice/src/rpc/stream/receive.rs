@@ -22,6 +22,9 @@ use crate::wire::{End, Kind, MIN_CHUNK_COST_BYTES, WINDOW_BYTES};
 /// As many items as a window can hold, and the last one.
 const QUEUE: usize = (WINDOW_BYTES / MIN_CHUNK_COST_BYTES) as usize + 8;
 
+/// When a credit is said again while nothing comes: it may have been lost.
+const CREDIT_AGAIN: std::time::Duration = std::time::Duration::from_secs(2);
+
 /// How soon a credit is tried again that could not be sent.
 const CREDIT_RETRY: std::time::Duration = std::time::Duration::from_millis(5);
 
@@ -38,12 +41,21 @@ pub(in crate::rpc) fn open(core: &Arc<Core>, lane: Lane, length: Option<u64>) ->
     let granted = Arc::new(AtomicU64::new(WINDOW_BYTES));
     let buffered = Arc::clone(&core.buffered);
     let feed = Feed { tx, next: 0, received: 0, granted: Arc::clone(&granted), buffered };
-    let idle = Box::pin(tokio::time::sleep(IDLE_TIMEOUT));
-    let core = Arc::clone(core);
-    (
-        feed,
-        Reader { rx, front: Bytes::new(), core, lane, consumed: 0, granted, length, idle, is_done: false, held: None },
-    )
+    let idle = Box::pin(tokio::time::sleep(CREDIT_AGAIN));
+    let reader = Reader {
+        rx,
+        front: Bytes::new(),
+        core: Arc::clone(core),
+        lane,
+        consumed: 0,
+        granted,
+        length,
+        idle,
+        gives_up: Instant::now() + IDLE_TIMEOUT,
+        is_done: false,
+        held: None,
+    };
+    (feed, reader)
 }
 
 /// Where the frames of a body are put as they arrive.
@@ -121,6 +133,7 @@ pub(in crate::rpc) struct Reader {
     granted: Arc<AtomicU64>,
     length: Option<u64>,
     idle: Pin<Box<Sleep>>,
+    gives_up: Instant,
     is_done: bool,
     held: Option<Held>,
 }
@@ -180,20 +193,25 @@ impl Reader {
     /// Tells the sender how much more it may send, when that is worth a message.
     fn grant(&mut self) {
         let total_bytes = self.consumed + WINDOW_BYTES;
-        if total_bytes - self.granted.load(Ordering::Acquire) < WINDOW_BYTES / 4 {
-            return;
+        if total_bytes - self.granted.load(Ordering::Acquire) >= WINDOW_BYTES / 4 {
+            // Granted before it is said: the sender's next chunk may be here before this function returns.
+            self.granted.store(total_bytes, Ordering::Release);
+            self.say_credit();
         }
-        // Granted before it is said: the sender's next chunk may be here before this function returns.
-        let before = self.granted.swap(total_bytes, Ordering::AcqRel);
-        let frame = encode_credit(self.lane.prefix(Kind::Credit), total_bytes);
+    }
+
+    /// Says what was granted; again soon, if that cannot be sent now.
+    fn say_credit(&mut self) {
+        let frame = encode_credit(self.lane.prefix(Kind::Credit), self.granted.load(Ordering::Acquire));
         if !self.core.post(self.lane.message(frame)) {
-            self.granted.store(before, Ordering::Release);
             self.idle.as_mut().reset(Instant::now() + CREDIT_RETRY);
         }
     }
 
-    fn owes_credit(&self) -> bool {
-        self.consumed + WINDOW_BYTES - self.granted.load(Ordering::Acquire) >= WINDOW_BYTES / 4
+    fn made_progress(&mut self) {
+        let now = Instant::now();
+        self.gives_up = now + IDLE_TIMEOUT;
+        self.idle.as_mut().reset(now + CREDIT_AGAIN);
     }
 
     fn finished(&mut self) {
@@ -217,15 +235,16 @@ impl http_body::Body for Reader {
         while !this.is_done {
             let Poll::Ready(item) = this.rx.poll_recv(cx) else {
                 ready!(this.idle.as_mut().poll(cx));
-                this.idle.as_mut().reset(Instant::now() + IDLE_TIMEOUT);
-                if this.owes_credit() {
-                    this.grant();
-                    continue;
+                if Instant::now() >= this.gives_up {
+                    this.is_done = true;
+                    let message = "body was given up: nothing of it came for 30 s";
+                    return Poll::Ready(Some(Err(CallError::deadline(message))));
                 }
-                this.is_done = true;
-                return Poll::Ready(Some(Err(CallError::deadline("body was given up: nothing of it came for 30 s"))));
+                this.idle.as_mut().reset(Instant::now() + CREDIT_AGAIN);
+                this.say_credit();
+                continue;
             };
-            this.idle.as_mut().reset(Instant::now() + IDLE_TIMEOUT);
+            this.made_progress();
             match item {
                 Some(Item::Alive) => {}
                 Some(Item::Data(data)) => {
