@@ -229,6 +229,7 @@ pub(crate) async fn pair(net: &Net) -> (Arc<Peer>, Arc<Peer>, Arc<Functions>) {
     let user = authority.join(&Key::generate(KeyKind::User));
     let (server, functions) = serving(net.connect("server").await, host).await;
     let caller = calling(net.connect("caller").await, user).await;
+    until("the server is known", || caller.present().iter().any(|p| !p.running.is_empty())).await;
     (caller, server, functions)
 }
 
