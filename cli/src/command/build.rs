@@ -37,7 +37,7 @@ pub(crate) fn run(context: &Context, arguments: &Build) -> anyhow::Result<()> {
 
 /// Runs cargo, whose own messages go to standard error, and returns the component that it made.
 fn compile(package: Option<&str>) -> anyhow::Result<PathBuf> {
-    let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    let mut cargo = Command::new("cargo");
     cargo.args(["build", "--release", "--target", TARGET, "--message-format", "json-render-diagnostics"]);
     if let Some(package) = package {
         cargo.args(["--package", package]);
