@@ -11,8 +11,9 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use arc_swap::{ArcSwap, ArcSwapOption};
 use async_trait::async_trait;
+use trellis_lattice::contract::Interface;
 use trellis_lattice::error::CallError;
-use trellis_lattice::id::EntityId;
+use trellis_lattice::id::{EntityId, LinkName};
 use trellis_lattice::message::invocation::{Answer, Call, Encoding, Head, Invocation, MAX_DEPTH};
 use trellis_lattice::rpc::Peer;
 use trellis_provider_sdk as sdk;
@@ -71,6 +72,11 @@ impl Router {
             Some(target) => target.call(invocation).await,
             None => self.send(invocation).await,
         }
+    }
+
+    /// Whether `source` has a link called `link` that covers `interface`.
+    pub(crate) fn is_linked(&self, source: &EntityId, link: &LinkName, interface: &Interface) -> bool {
+        self.view.peek_links().lookup(source, link, interface).is_some()
     }
 
     /// Looks up the link, and makes the head.

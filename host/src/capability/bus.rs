@@ -56,13 +56,50 @@ fn set_link_name(
 ) -> wasmtime::Result<Result<(), String>> {
     let State { scope, table, .. } = store.data_mut();
     let targets: Vec<_> = targets.into_iter().map(|target| table.delete(target)).collect::<Result<_, _>>()?;
-    let chosen = LinkName::parse(name).map_err(|error| error.to_string()).and_then(|name| {
-        let interfaces = targets.into_iter().map(|target| target.interface).collect::<Result<Vec<_>, _>>()?;
-        Ok((name, interfaces))
-    });
+    let chosen =
+        choose(name, targets, |name, interface| scope.guest.router.is_linked(&scope.guest.id, name, interface));
     Ok(chosen.map(|(name, interfaces)| {
         for interface in interfaces {
             scope.link_names.insert(interface.without_version().to_owned(), name.clone());
         }
     }))
+}
+
+fn choose(
+    name: &str,
+    targets: Vec<CallTarget>,
+    is_linked: impl Fn(&LinkName, &Interface) -> bool,
+) -> Result<(LinkName, Vec<Interface>), String> {
+    let name = LinkName::parse(name).map_err(|error| error.to_string())?;
+    let interfaces = targets.into_iter().map(|target| target.interface).collect::<Result<Vec<_>, _>>()?;
+    match interfaces.iter().find(|interface| !is_linked(&name, interface)) {
+        Some(interface) => Err(format!("there is no link {name} for {interface}; put one (`trellis link put`)")),
+        None => Ok((name, interfaces)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{CallTarget, choose, interface};
+
+    fn check(link: &str, package: &str) -> Result<usize, String> {
+        let names = ("wasi".to_owned(), package.to_owned(), "store".to_owned());
+        let targets = vec![CallTarget { interface: interface(&names) }];
+        let is_linked = |link: &_, interface: &_| {
+            link == &"cache".parse().expect("valid") && interface == &"wasi:keyvalue/store".parse().expect("valid")
+        };
+        choose(link, targets, is_linked).map(|(_, interfaces)| interfaces.len())
+    }
+
+    #[test]
+    fn only_links_that_are_there_can_be_chosen() {
+        assert_eq!(check("cache", "keyvalue"), Ok(1));
+        for (link, package, named) in
+            [("other", "keyvalue", "other"), ("cache", "blobstore", "blobstore"), ("a.b", "keyvalue", "a.b")]
+        {
+            let error = check(link, package).expect_err("it is not linked");
+            assert!(error.contains(named), "{error}");
+        }
+        assert!(check("cache", "key value").is_err());
+    }
 }

@@ -17,10 +17,8 @@ const NAMES: [&str; 4] = [
 #[component(variant)]
 enum Error {
     #[component(name = "upstream")]
-    #[expect(dead_code, reason = "part of the interface's type")]
     Upstream(String),
     #[component(name = "io")]
-    #[expect(dead_code, reason = "part of the interface's type")]
     Io(String),
 }
 

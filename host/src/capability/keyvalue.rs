@@ -21,7 +21,6 @@ use crate::runtime::value::Args;
 use crate::runtime::{EngineKind, State};
 
 /// Generated from the WIT package.
-#[expect(missing_docs, unreachable_pub, reason = "generated code")]
 mod bindings {
     wasmtime::component::bindgen!({
         path: "../interfaces/wit/keyvalue",

@@ -11,6 +11,7 @@ const NAMES: [&str; 2] = ["wasi:logging/logging@0.1.0-draft", "wasi:logging/logg
 #[derive(Debug, Clone, Copy, ComponentType, Lift)]
 #[component(enum)]
 #[repr(u8)]
+#[expect(dead_code, reason = "values come from guests only")]
 enum Level {
     #[component(name = "trace")]
     Trace,

@@ -10,7 +10,6 @@ use bytes::{Bytes, BytesMut};
 use http::HeaderMap;
 use http_body::{Body as _, Frame, SizeHint};
 use tokio::task::AbortHandle;
-use tokio_util::sync::CancellationToken;
 use trellis_lattice::body::Body;
 use trellis_lattice::error::CallError;
 use wasmtime_wasi_http::WasiBody;
@@ -99,61 +98,50 @@ impl Reader {
         self.ahead.iter().filter_map(|frame| frame.data_ref()).map(Bytes::len).sum()
     }
 
+    /// Reads as long as frames come without waiting, and lets the guest run meanwhile. Gives back a guest that is not
+    /// done then: it needs a task of its own.
+    pub(super) async fn read_on(&mut self, mut run: Option<Run>) -> Result<Option<Run>, CallError> {
+        poll_fn(|cx| {
+            loop {
+                let came = self.read_ahead(cx)?;
+                let Some(running) = &mut run else { return Poll::Ready(Ok::<_, CallError>(())) };
+                if !came || self.ahead_bytes() > AT_HAND_BYTES {
+                    return Poll::Ready(Ok(()));
+                }
+                if running.as_mut().poll(cx).is_ready() {
+                    run = None;
+                } else if self.is_ended() {
+                    return Poll::Ready(Ok(()));
+                }
+            }
+        })
+        .await?;
+        Ok(run)
+    }
+
+    /// The task of the guest that writes the rest.
+    pub(super) fn set_guest(&mut self, task: AbortHandle) {
+        if let State::Open(handle) = &mut self.state {
+            *handle = Some(task);
+        }
+    }
+
     /// All of it as one piece, unless it has trailers or is large.
-    fn into_body(mut self) -> Body {
+    pub(super) fn into_body(mut self) -> Body {
         let has_trailers = self.ahead.iter().any(Frame::is_trailers);
         if !self.is_ended() || has_trailers || self.ahead_bytes() > AT_HAND_BYTES {
             return Body::stream(self);
         }
-        let mut frames = std::mem::take(&mut self.ahead).into_iter().filter_map(|frame| frame.into_data().ok());
-        let Some(first) = frames.next() else { return Body::Empty };
-        let mut all = match frames.next() {
-            None => return first.into(),
-            Some(second) => BytesMut::from_iter(first.into_iter().chain(second)),
-        };
-        frames.for_each(|data| all.extend_from_slice(&data));
+        let total = self.ahead_bytes();
+        let mut pieces: VecDeque<_> =
+            std::mem::take(&mut self.ahead).into_iter().filter_map(|f| f.into_data().ok()).collect();
+        if pieces.len() == 1 {
+            return pieces.pop_front().unwrap_or_default().into();
+        }
+        let mut all = BytesMut::with_capacity(total);
+        pieces.iter().for_each(|piece| all.extend_from_slice(piece));
         all.freeze().into()
     }
-}
-
-/// Makes the body of an answer: lets the guest run on as long as it writes without waiting, then gives it a task of
-/// its own, which `over` ends.
-pub(super) async fn settle(
-    mut reader: Reader,
-    mut run: Option<Run>,
-    over: &CancellationToken,
-) -> Result<Body, CallError> {
-    poll_fn(|cx| {
-        loop {
-            let came = reader.read_ahead(cx)?;
-            match &mut run {
-                Some(running) if came && reader.ahead_bytes() <= AT_HAND_BYTES => {
-                    if running.as_mut().poll(cx).is_ready() {
-                        run = None;
-                    } else if reader.is_ended() {
-                        return Poll::Ready(Ok(()));
-                    }
-                }
-                // What a guest wrote before it ended is all there.
-                None if came && !reader.is_ended() && reader.ahead_bytes() <= AT_HAND_BYTES => {}
-                _ => return Poll::Ready(Ok::<_, CallError>(())),
-            }
-        }
-    })
-    .await?;
-    if let Some(mut run) = run {
-        let over = over.clone();
-        let task = tokio::spawn(async move {
-            tokio::select! {
-                () = over.cancelled() => {}
-                () = &mut run => {}
-            }
-        });
-        if let State::Open(handle) = &mut reader.state {
-            *handle = Some(task.abort_handle());
-        }
-    }
-    Ok(reader.into_body())
 }
 
 impl http_body::Body for Reader {

@@ -10,6 +10,8 @@ mod outgoing;
 mod p2;
 mod p3;
 mod service;
+#[cfg(test)]
+mod tests;
 
 pub(crate) use outgoing::{Via, add_to_linker};
 pub(crate) use service::Service;

@@ -7,7 +7,6 @@ use std::time::Duration;
 use http::HeaderName;
 use http_body_util::BodyExt as _;
 use tokio::time::{Instant, timeout_at};
-use tokio_util::task::AbortOnDropHandle;
 use trellis_lattice::body::Body;
 use trellis_lattice::contract::Interface;
 use trellis_lattice::error::{CallError, CallErrorKind};
@@ -88,18 +87,9 @@ impl WasiHttpHooks for Scope {
     ) -> Box<dyn Future<Output = Sent> + Send> {
         let call = self.call_of(request, options.unwrap_or_default());
         let router = self.guest.router.clone();
-        let (deadline, via) = (call.context.deadline, self.via);
-        let call = async move {
-            let answer = timeout_at(deadline, router.call(call)).await;
-            answer.map_err(|_| Error::HttpResponseTimeout)?.map_err(error_to_guest)
-        };
         Box::new(async move {
-            let answer = match via {
-                Via::OutgoingHandler => call.await?,
-                // The caller's store is polling this; the target may be a store that must not be polled from there.
-                Via::Client => AbortOnDropHandle::new(tokio::spawn(call)).await.map_err(|_| internal())??,
-            };
-            response(answer)
+            let answer = timeout_at(call.context.deadline, router.call(call)).await;
+            response(answer.map_err(|_| Error::HttpResponseTimeout)?.map_err(error_to_guest)?)
         })
     }
 
@@ -150,10 +140,6 @@ fn response(answer: Answer<Args>) -> Sent {
     let Args::Response(parts) = answer.value else { return Err(Error::HttpProtocolError) };
     let body = ToGuest(answer.body).boxed_unsync();
     Ok((http::Response::from_parts(*parts, body), Box::new(std::future::ready(Ok(())))))
-}
-
-fn internal() -> Error {
-    Error::InternalError(None)
 }
 
 /// What a guest sees of a call that failed.

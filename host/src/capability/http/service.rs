@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::task::{Context as TaskContext, Poll};
 
 use http::uri::{Authority, Scheme};
+use tokio::task::AbortHandle;
 use tokio::time::timeout_at;
 use tokio_util::sync::{CancellationToken, DropGuard};
 use trellis_lattice::body::Body;
@@ -17,7 +18,7 @@ use trellis_lattice::message::invocation::{Answer, Context};
 use wasmtime::component::InstancePre;
 use wasmtime_wasi_http::{p2 as wasi_p2, p3 as wasi_p3};
 
-use super::answer::{self, Reader};
+use super::answer::Reader;
 use super::body::ToGuest;
 use super::exchange::{Ending, Exchange, Response};
 use super::{p2, p3};
@@ -80,13 +81,30 @@ impl Service {
         complete_uri(&mut parts)?;
         let request = http::Request::from_parts(*parts, ToGuest(body));
         let exchange = Arc::new(Exchange::default());
+        let ended = permit.ended();
         let mut run = self.run(permit, context, request, &exchange);
         let (response, is_over) = poll_fn(|cx| poll_answer(&mut run, &exchange, cx)).await?;
-        let run = (!is_over).then_some(run);
         let (parts, body) = response.into_parts();
-        let reader = Reader::new(&parts.headers, body, exchange);
-        let body = answer::settle(reader, run, &self.over).await?;
+        let mut reader = Reader::new(&parts.headers, body, exchange);
+        let run = reader.read_on((!is_over).then_some(run)).await?;
+        if let Some(run) = run {
+            reader.set_guest(self.spawn(run, ended));
+        }
+        let body = reader.into_body();
         Ok(Answer { value: Args::Response(Box::new(parts)), body })
+    }
+
+    /// Lets a guest run on until it is done, its actor is gone, or a drain took too long.
+    fn spawn(&self, mut run: Run, ended: impl Future<Output = ()> + Send + 'static) -> AbortHandle {
+        let over = self.over.clone();
+        let task = tokio::spawn(async move {
+            tokio::select! {
+                () = &mut run => {}
+                () = over.cancelled() => {}
+                () = ended => {}
+            }
+        });
+        task.abort_handle()
     }
 
     fn run(&self, permit: Permit, context: Context, request: http::Request<ToGuest>, exchange: &Arc<Exchange>) -> Run {
