@@ -56,17 +56,23 @@ macro_rules! shapes {
 }
 
 static SHAPES: &[Shape] = shapes! {
-    (Bytes,) => [(), (Bytes,), (String,), (u32,), (u64,), (bool,), (Option<Bytes>,), (Result<Bytes, String>,), (Result<(), String>,)],
-    (String, Bytes) => [(), (Bytes,), (String,), (u32,), (u64,), (bool,), (Option<Bytes>,), (Result<Bytes, String>,), (Result<(), String>,)],
-    (Bytes, Bytes) => [(), (Bytes,), (String,), (u32,), (u64,), (bool,), (Option<Bytes>,), (Result<Bytes, String>,), (Result<(), String>,)],
-    (String, String, Bytes) => [(), (Bytes,), (String,), (u32,), (u64,), (bool,), (Option<Bytes>,), (Result<Bytes, String>,), (Result<(), String>,)],
-    (u32, Bytes) => [(), (Bytes,), (String,), (u32,), (u64,), (bool,), (Option<Bytes>,), (Result<Bytes, String>,), (Result<(), String>,)],
-    (u64, Bytes) => [(), (Bytes,), (String,), (u32,), (u64,), (bool,), (Option<Bytes>,), (Result<Bytes, String>,), (Result<(), String>,)],
-    () => [(Bytes,), (Option<Bytes>,), (Result<Bytes, String>,), (Result<Option<Bytes>, String>,)],
+    (Bytes,) => [
+        (), (Bytes,), (String,), (u32,), (u64,), (bool,),
+        (Option<Bytes>,), (Result<Bytes, String>,), (Result<(), String>,),
+    ],
+    (String, Bytes) => [
+        (), (Bytes,), (String,), (u64,), (bool,),
+        (Option<Bytes>,), (Result<Bytes, String>,), (Result<(), String>,),
+    ],
+    (Bytes, Bytes) => [(), (Bytes,), (bool,), (Result<Bytes, String>,), (Result<(), String>,)],
+    (String, String, Bytes) => [(), (Bytes,), (Result<Bytes, String>,), (Result<(), String>,)],
+    (u32, Bytes) => [(), (Bytes,), (Result<Bytes, String>,), (Result<(), String>,)],
+    (u64, Bytes) => [(), (Bytes,), (Result<Bytes, String>,), (Result<(), String>,)],
+    () => [(Bytes,), (Option<Bytes>,), (Result<Bytes, String>,)],
     (String,) => [(Bytes,), (Option<Bytes>,), (Result<Bytes, String>,), (Result<Option<Bytes>, String>,)],
     (String, String) => [(Bytes,), (Option<Bytes>,), (Result<Bytes, String>,), (Result<Option<Bytes>, String>,)],
-    (u32,) => [(Bytes,), (Option<Bytes>,), (Result<Bytes, String>,), (Result<Option<Bytes>, String>,)],
-    (u64,) => [(Bytes,), (Option<Bytes>,), (Result<Bytes, String>,), (Result<Option<Bytes>, String>,)],
+    (u32,) => [(Bytes,), (Option<Bytes>,), (Result<Bytes, String>,)],
+    (u64,) => [(Bytes,), (Option<Bytes>,), (Result<Bytes, String>,)],
 };
 
 fn call<'a, P: Parameters, R: Outcome>(

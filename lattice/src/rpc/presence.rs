@@ -167,13 +167,15 @@ async fn speak(voice: &Voice) {
 
 async fn answer(voice: &Voice, members: &Members, message: &Message, on_end: &(impl Fn(&Arc<Remote>) + Send)) {
     match listen(voice, members, message, on_end) {
-        Some(Learned::News { remote: Some(remote), .. }) => {
-            if voice.introduce(&remote).await.is_ok() {
-                remote.is_introduced.store(true, Ordering::Release);
-            }
-        }
+        Some(Learned::News { remote: Some(remote), .. }) => introduce(voice, &remote).await,
         Some(Learned::Echo) => voice.heard_question.notify_one(),
         _ => {}
+    }
+}
+
+async fn introduce(voice: &Voice, remote: &Remote) {
+    if voice.introduce(remote).await.is_ok() {
+        remote.is_introduced.store(true, Ordering::Release);
     }
 }
 

@@ -24,7 +24,7 @@ const MAX_WAITING: usize = 64 * 1024;
 /// How one attempt at a call ended.
 pub(super) enum Outcome {
     /// With an answer.
-    Answer(Arrival),
+    Answer(Box<Arrival>),
     /// The other end reports a failure.
     Failed(CallError),
     /// Nobody was there to receive it.
@@ -234,7 +234,7 @@ impl Slots {
     fn answer(&self, entry: &mut Entry, reply: &ReplyFrame<'_>, payload: &Bytes) -> Outcome {
         let (feed, arrival) = Arrival::new(&self.core, &entry.lane, (reply.value, reply.body), payload);
         entry.feed = feed;
-        Outcome::Answer(arrival)
+        Outcome::Answer(Box::new(arrival))
     }
 
     /// Ends the wait for an answer, if it is that call's and still going on.

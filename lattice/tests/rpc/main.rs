@@ -1,5 +1,7 @@
 //! Calls between peers: over the memory transport, and over a real NATS server.
 
+#![expect(clippy::unwrap_used, reason = "a test may fail where it stands")]
+
 mod attacks;
 mod bodies;
 mod calls;

@@ -15,7 +15,7 @@ pub enum Trait {
     /// So many on every host that fits.
     DaemonScaler(Scaler),
     /// A link from this component.
-    Link(LinkTrait),
+    Link(Box<LinkTrait>),
 }
 
 /// How many, and where.

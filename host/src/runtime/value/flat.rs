@@ -262,7 +262,7 @@ mod tests {
         let result = ty.result.as_ref().expect("has one");
         let bytes = encode(&Part::Params(vec![flat.clone()])).expect("encodes");
         assert_eq!(bytes, pack::encode(&Part::Params(vec![Val::from(flat.clone())]), &ty).expect("fits"));
-        assert_eq!(decode_params(&bytes, &ty).expect("decodes"), [flat.clone()]);
+        assert_eq!(decode_params(&bytes, &ty).expect("decodes"), std::slice::from_ref(&flat));
         let bytes = encode(&Part::Result(Some(flat.clone()))).expect("encodes");
         assert_eq!(decode_result(&bytes, &ty).expect("decodes"), Some(flat.clone()));
         assert_eq!(Flat::of(Val::from(flat.clone()), result), Some(flat.clone()));

@@ -1,7 +1,7 @@
 //! Values packed and read again, and what must be refused.
 
 use proptest::prelude::*;
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 use wasmtime::component::Val;
 
 use super::{decode_params, decode_result, encode};
@@ -56,8 +56,6 @@ fn values_have_the_shapes_that_serde_derives() {
 
 #[test]
 fn a_byte_list_may_come_as_an_array() {
-    #[derive(Serialize, Deserialize)]
-    struct Wrapped(Vec<u8>);
     let bytes = rmp_serde::to_vec(&(vec![1_u8, 200],)).expect("encodes");
     let values = decode_params(&bytes, &func(Type::List(Box::new(Type::U8)))).expect("decodes");
     assert_eq!(values, [Val::List(vec![Val::U8(1), Val::U8(200)])]);
@@ -189,7 +187,7 @@ proptest! {
     fn a_value_survives_the_way_over_the_wire((ty, value) in types().prop_flat_map(|ty| (Just(ty.clone()), values(ty)))) {
         let ty = func(ty);
         let bytes = encode(&Part::Params(vec![value.clone()]), &ty).expect("fits");
-        prop_assert_eq!(&decode_params(&bytes, &ty).expect("decodes"), &[value.clone()]);
+        prop_assert_eq!(&decode_params(&bytes, &ty).expect("decodes")[..], std::slice::from_ref(&value));
         let bytes = encode(&Part::Result(Some(value.clone())), &ty).expect("fits");
         prop_assert_eq!(decode_result(&bytes, &ty).expect("decodes"), Some(value));
     }

@@ -23,6 +23,7 @@ impl Writer {
         encode::write_nil(&mut self.out).map_err(|_| Fault::TooLarge)
     }
 
+    #[expect(clippy::fn_params_excessive_bools, reason = "the value to be written is one")]
     pub(in super::super) fn bool(&mut self, value: bool) -> Written {
         encode::write_bool(&mut self.out, value).map_err(|_| Fault::TooLarge)
     }
@@ -127,10 +128,12 @@ impl Writer {
     fn record(&mut self, values: &[(String, Val)], fields: &[(String, Type)]) -> Written {
         same_length(values, fields)?;
         self.array(values.len())?;
-        let fields = values.iter().zip(fields);
-        fields
-            .map(|((name, value), (field, ty))| if name == field { self.value(value, ty) } else { Err(Fault::Shape) })
-            .collect()
+        let mut fields = values.iter().zip(fields);
+        fields.try_for_each(
+            |((name, value), (field, ty))| {
+                if name == field { self.value(value, ty) } else { Err(Fault::Shape) }
+            },
+        )
     }
 
     fn side(&mut self, name: &str, value: Option<&Val>, ty: Option<&Type>) -> Written {
