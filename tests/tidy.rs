@@ -390,7 +390,7 @@ fn rules_find_what_they_look_for() {
 }
 
 fn is_measuring(path: &str) -> bool {
-    ["xtask/bare-host/", "xtask/driver/"].iter().any(|folder| path.starts_with(folder))
+    ["xtask/bare-host/", "xtask/driver/", "xtask/src/bench/"].iter().any(|folder| path.starts_with(folder))
 }
 
 fn is_crate_root(path: &str) -> bool {
