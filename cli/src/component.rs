@@ -76,7 +76,7 @@ impl Component {
 }
 
 fn broken(error: &BinaryReaderError) -> anyhow::Error {
-    let what = error.message().lines().next().unwrap_or_default();
+    let what = error.message().split(" - ").next().unwrap_or_default();
     anyhow!("it is not a WebAssembly component, or it is truncated: {what} (at byte {:#x})", error.offset())
 }
 

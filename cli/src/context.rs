@@ -1,9 +1,10 @@
 //! Which lattice a command is for, and the connection to it.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::{Context as _, bail};
-use trellis_lattice::control::Client;
+use trellis_lattice::control::{Client, Patience};
 use trellis_lattice::error::ErrorKind;
 use trellis_lattice::id::{EntityId, HostId, LatticeName};
 use trellis_lattice::message::inventory::{HostInventory, HostSummary};
@@ -15,6 +16,9 @@ use crate::args::{Global, Nats};
 use crate::data_dir::{self, DataDir};
 use crate::key_store::KeyStore;
 use crate::output::Output;
+
+/// The pause after which no more hosts of one process are expected to answer: they do so at the same time.
+const QUIET_IN_ONE_PROCESS: Duration = Duration::from_millis(50);
 
 /// What a command works with.
 #[derive(Debug)]
@@ -62,12 +66,14 @@ impl Context {
     /// Connects to the nats-server that was named, or to the running `trellis up`.
     pub(crate) async fn connect(&self) -> anyhow::Result<Connected> {
         let lattice = self.lattice()?;
-        let transport = if self.nats.nats_url.is_empty() {
-            self.connect_embedded(&lattice).await?
+        let (transport, quiet) = if self.nats.nats_url.is_empty() {
+            (self.connect_embedded(&lattice).await?, QUIET_IN_ONE_PROCESS)
         } else {
-            Arc::new(NatsTransport::connect(options(&self.nats)?).await?)
+            let transport: SharedTransport = Arc::new(NatsTransport::connect(options(&self.nats)?).await?);
+            (transport, Patience::default().quiet)
         };
-        let client = Client::new(Arc::clone(&transport), lattice.clone());
+        let patience = Patience { quiet, ..Patience::default() };
+        let client = Client::new(Arc::clone(&transport), lattice.clone()).with_patience(patience);
         Ok(Connected { lattice, transport, client })
     }
 

@@ -1,7 +1,9 @@
 //! A component that can be instantiated: its names, and what it imports and exports.
 
 use trellis_lattice::contract::{Interface, Signature};
+use wasmtime::Engine;
 use wasmtime::component::Component;
+use wasmtime::component::types::ComponentItem;
 
 use super::exports::Exports;
 use super::linker::{self, EngineKind};
@@ -18,7 +20,9 @@ pub struct Compiled {
 impl Compiled {
     pub(super) fn new(component: Component, kind: EngineKind, digest: String) -> Self {
         let ty = component.component_type();
-        let imports = ty.imports(component.engine()).filter_map(|(name, _)| Interface::parse(name).ok());
+        let called =
+            ty.imports(component.engine()).filter(|(_, item)| has_something_to_call(component.engine(), &item.ty));
+        let imports = called.filter_map(|(name, _)| Interface::parse(name).ok());
         let imports = imports.filter(|interface| !linker::is_inert(interface)).collect();
         let exports = Exports::of(&component);
         Self { digest, imports, component, kind, exports }
@@ -29,7 +33,8 @@ impl Compiled {
         &self.digest
     }
 
-    /// The interfaces it imports, the inert parts of WASI (io, clocks, random, cli, filesystem, sockets) left out.
+    /// The interfaces it imports, without the inert parts of WASI (io, clocks, random, cli, filesystem, sockets) and
+    /// those that hold only types.
     pub fn imports(&self) -> &[Interface] {
         &self.imports
     }
@@ -50,6 +55,13 @@ impl Compiled {
     pub(crate) fn functions(&self) -> &Exports {
         &self.exports
     }
+}
+
+/// An interface of nothing but types needs neither grant nor link.
+fn has_something_to_call(engine: &Engine, item: &ComponentItem) -> bool {
+    let ComponentItem::ComponentInstance(interface) = item else { return true };
+    let mut items = interface.exports(engine);
+    items.any(|(_, item)| matches!(item.ty, ComponentItem::ComponentFunc(_) | ComponentItem::Resource(_)))
 }
 
 impl std::fmt::Debug for Compiled {

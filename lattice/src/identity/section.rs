@@ -36,7 +36,7 @@ pub(super) enum Found {
 
 fn malformed(error: &wasmparser::BinaryReaderError) -> Error {
     // The parser's text goes on with a list of the bytes.
-    let what = error.message().lines().next().unwrap_or_default();
+    let what = error.message().split(" - ").next().unwrap_or_default();
     let message = format!("that is not a WebAssembly component: {what} (at byte {:#x})", error.offset());
     Error::new(ErrorKind::Malformed, message)
 }
