@@ -96,15 +96,18 @@ impl App {
         configured?;
         cleared?;
         self.link(client).await.with_context(attempt)?;
-        let mut providers = vec![provider(HTTP, "builtin:http-server", host, vec![config])?];
-        if self.wants_keyvalue() {
-            providers.push(provider(KEYVALUE, "builtin:keyvalue", host, Vec::new())?);
-        }
-        let started = futures::future::try_join_all(providers.iter().map(|start| client.start_provider(start)));
+        let keyvalue = provider(KEYVALUE, "builtin:keyvalue", host, Vec::new())?;
+        let keyvalue = self.wants_keyvalue().then_some(keyvalue);
         let scale = self.scale(host);
-        let (started, scaled) = tokio::join!(started, client.scale(&scale));
+        let (started, scaled) = tokio::join!(
+            futures::future::try_join_all(keyvalue.iter().map(|start| client.start_provider(start))),
+            client.scale(&scale),
+        );
         scaled.with_context(attempt)?;
         started.with_context(attempt)?;
+        // Last, so that whoever can connect gets an answer of the actor.
+        let server = provider(HTTP, "builtin:http-server", host, vec![config])?;
+        client.start_provider(&server).await.with_context(attempt)?;
         self.wait_until_it_listens().await
     }
 

@@ -81,7 +81,8 @@ pub(crate) async fn run(context: &Context, mut arguments: Up) -> anyhow::Result<
     let Embedded { lattice, hosts, gateway, client } = embedded;
     say(format_args!("lattice {lattice} is up: bus nats://{}, data {}", gateway.addr(), context.data.path().display()));
     if let (Some(app), Some(host)) = (&app, hosts.first()) {
-        signals.unless_ended(app.serve(&client, host.id())).await?;
+        let work = context.output.waiting(format!("compiling and starting {}", app.id), app.serve(&client, host.id()));
+        signals.unless_ended(work).await?;
         let url = format!("http://{}/", arguments.http);
         let value = json!({"lattice": lattice.as_str(), "actor": app.id.as_str(), "url": url});
         context.output.result(&value, format!("{} answers on {url}", app.id))?;
