@@ -5,10 +5,11 @@ use std::sync::atomic::Ordering;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use futures::StreamExt as _;
-use trellis_lattice::error::CallErrorKind;
+use trellis_lattice::error::{CallError, CallErrorKind};
 use trellis_lattice::identity::key::{Key, KeyKind};
 use trellis_lattice::identity::peer::Identity;
 use trellis_lattice::identity::token;
+use trellis_lattice::message::invocation::Head;
 use trellis_lattice::message::presence::{Presence, Running, State};
 use trellis_lattice::rpc::{Peer, Refused};
 use trellis_lattice::seal::Session;
@@ -17,7 +18,7 @@ use trellis_lattice::transport::memory::{MemoryBus, MemoryTransport};
 use trellis_lattice::transport::{Message, Subscription, Transport as _};
 use trellis_lattice::wire::reply::decode_error;
 use trellis_lattice::wire::{
-    CallFrame, Kind, MAX_FRAME_BYTES, PREFIX_BYTES, Part, Prefix, ReplyFrame, SignedPresence, Stamp, Value,
+    CallFrame, Chunk, End, Kind, MAX_FRAME_BYTES, PREFIX_BYTES, Part, Prefix, ReplyFrame, SignedPresence, Stamp, Value,
 };
 use uuid::Uuid;
 
@@ -75,9 +76,12 @@ impl Member {
     }
 
     fn frame(&self, session: &Session, issued_at_ms: u64) -> Vec<u8> {
+        self.frame_of(session, issued_at_ms, (&call("echo", "").head, Part::Empty))
+    }
+
+    fn frame_of(&self, session: &Session, issued_at_ms: u64, (head, body): (&Head, Part<'_>)) -> Vec<u8> {
         let stamp = Stamp { sequence: session.next_sequence(), issued_at_ms, budget_ms: 5_000 };
-        let head = call("echo", "").head;
-        CallFrame::encode(session.outgoing_tag(), stamp, &head, (Value::Inline(b"value"), Part::Empty)).unwrap()
+        CallFrame::encode(session.outgoing_tag(), stamp, head, (Value::Inline(b"value"), body)).unwrap()
     }
 
     async fn send(&self, to: &Presence, frame: impl Into<bytes::Bytes>) {
@@ -336,4 +340,52 @@ async fn forged_answers_are_refused_and_the_genuine_one_arrives() {
     assert_eq!((refused.unsealed, refused.strange), (1, 1), "a frame of another call is no offence");
     go.send(()).unwrap();
     assert_eq!(calling.await.unwrap().unwrap().value[..], 4_u64.to_be_bytes());
+}
+
+/// Sends a call whose body is these chunks to "late", lets that read when all have arrived, and gives its answer.
+async fn count_late(chunks: &[(u64, &[u8])], end: u64) -> Result<u64, CallError> {
+    let mut scene = Scene::set().await;
+    scene.member.introduce(&scene.server).await;
+    let session = scene.member.session(&scene.served_by);
+    let head = call("late", "").head;
+    let frame = scene.member.frame_of(&session, unix_ms(), (&head, Part::Streamed(None)));
+    scene.member.send(&scene.served_by, session.seal(frame)).await;
+    let prefix = |kind| Prefix { kind, tag: session.outgoing_tag(), id: head.id };
+    for &(sequence, data) in chunks {
+        let chunk = Chunk { sequence, data }.encode(prefix(Kind::Chunk));
+        scene.member.send(&scene.served_by, session.seal(chunk)).await;
+    }
+    let end = End { sequence: end, trailers: Vec::new() }.encode(prefix(Kind::End)).unwrap();
+    scene.member.send(&scene.served_by, session.seal(end)).await;
+    let strange = scene.server.refused().malformed;
+    scene.member.send(&scene.served_by, Vec::new()).await;
+    until("all has arrived", || scene.server.refused().malformed > strange).await;
+    scene.functions.gate.notify_one();
+    loop {
+        let answer = scene.member.answer().await;
+        let opened = session.open(&answer.payload).unwrap();
+        let content = &opened[PREFIX_BYTES..];
+        match Prefix::read(&answer.payload).unwrap().0.kind {
+            Kind::Reply => match ReplyFrame::decode(content).unwrap().value {
+                Value::Inline(bytes) => return Ok(u64::from_be_bytes(bytes.try_into().unwrap())),
+                value => panic!("{value:?}"),
+            },
+            Kind::Error => return Err(decode_error(content).unwrap()),
+            _ => {}
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_body_arrives_whole_or_not_at_all() {
+    let small: Vec<(u64, &[u8])> = (0..1024).map(|i| (i, &b"x"[..])).collect();
+    assert_eq!(count_late(&small, 1024).await, Ok(1024), "a window of the smallest chunks fits");
+    let empty: Vec<(u64, &[u8])> = (0..3000).map(|i| (i, &b""[..])).chain([(3000, &b"data"[..])]).collect();
+    assert_eq!(count_late(&empty, 3001).await, Ok(4), "signs of life take no room");
+    let repeated: Vec<(u64, &[u8])> = vec![(0, b"one"), (0, b"one"), (1, b"two"), (0, b"one")];
+    assert_eq!(count_late(&repeated, 2).await, Ok(6), "what comes twice counts once");
+    let gap = count_late(&[(0, b"one"), (2, b"three")], 3).await.unwrap_err();
+    assert_eq!(gap.kind, CallErrorKind::UnknownOutcome);
+    let greedy: Vec<(u64, &[u8])> = (0..1025).map(|i| (i, &b"x"[..])).collect();
+    assert_eq!(count_late(&greedy, 1025).await.unwrap_err().kind, CallErrorKind::TooLarge, "more than was granted");
 }

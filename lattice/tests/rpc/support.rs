@@ -73,6 +73,8 @@ impl Authority {
 pub(crate) struct Functions {
     pub(crate) started: AtomicUsize,
     pub(crate) running: AtomicUsize,
+    /// Notified to let "late" begin to read.
+    pub(crate) gate: tokio::sync::Notify,
 }
 
 struct Counted<'a>(&'a AtomicUsize);
@@ -93,17 +95,19 @@ impl Serve for Functions {
         self.started.fetch_add(1, Ordering::SeqCst);
         self.running.fetch_add(1, Ordering::SeqCst);
         let _running = Counted(&self.running);
-        let Invocation { head, args, mut body } = invocation;
+        let Invocation { head, args, body } = invocation;
         match &*head.function {
             "echo" => Ok(Answer { value: args, body }),
             "hang" => std::future::pending().await,
             "fail" => Err(CallError::provider("it does not work")),
             "panic" => panic!("on purpose"),
             "count" => {
-                let mut total = 0_u64;
-                while let Some(frame) = body.frame().await {
-                    total += frame?.into_data().map_or(0, |data| data.len() as u64);
-                }
+                let (total, _) = drain(body).await?;
+                Ok(Answer { value: total.to_be_bytes().to_vec().into(), body: Body::Empty })
+            }
+            "late" => {
+                self.gate.notified().await;
+                let (total, _) = drain(body).await?;
                 Ok(Answer { value: total.to_be_bytes().to_vec().into(), body: Body::Empty })
             }
             "ignore" => Ok(Answer { value: Bytes::new(), body: Body::Empty }),

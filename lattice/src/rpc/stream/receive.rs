@@ -40,7 +40,7 @@ pub(in crate::rpc) fn open(core: &Arc<Core>, lane: Lane, length: Option<u64>) ->
     let (tx, rx) = mpsc::channel(QUEUE);
     let granted = Arc::new(AtomicU64::new(WINDOW_BYTES));
     let buffered = Arc::clone(&core.buffered);
-    let feed = Feed { tx, next: 0, received: 0, granted: Arc::clone(&granted), buffered };
+    let feed = Feed { tx: Some(tx), next: 0, received: 0, granted: Arc::clone(&granted), buffered };
     let idle = Box::pin(tokio::time::sleep(CREDIT_AGAIN));
     let reader = Reader {
         rx,
@@ -60,7 +60,8 @@ pub(in crate::rpc) fn open(core: &Arc<Core>, lane: Lane, length: Option<u64>) ->
 
 /// Where the frames of a body are put as they arrive.
 pub(in crate::rpc) struct Feed {
-    tx: mpsc::Sender<Item>,
+    /// Absent once the body is broken beyond saying so.
+    tx: Option<mpsc::Sender<Item>>,
     next: u64,
     received: u64,
     granted: Arc<AtomicU64>,
@@ -74,9 +75,7 @@ impl Feed {
             return;
         }
         if data.is_empty() {
-            // Only says that the sender is alive; a full queue says so too.
-            let _ = self.tx.try_send(Item::Alive);
-            return;
+            return self.alive();
         }
         self.received += cost(data.len());
         if self.received > self.granted.load(Ordering::Acquire) {
@@ -84,7 +83,7 @@ impl Feed {
         }
         let len = data.len();
         self.buffered.add(len);
-        if self.tx.try_send(Item::Data(data)).is_err() {
+        if !self.put(Item::Data(data)) {
             self.buffered.sub(len);
         }
     }
@@ -98,7 +97,7 @@ impl Feed {
             Some((HeaderName::from_bytes(name.as_bytes()).ok()?, HeaderValue::from_bytes(value).ok()?))
         });
         match trailers.collect::<Option<HeaderMap>>() {
-            Some(trailers) => drop(self.tx.try_send(Item::End(trailers))),
+            Some(trailers) => drop(self.put(Item::End(trailers))),
             None => self.fail(CallError::provider("body ends with a trailer that is not one")),
         }
     }
@@ -106,7 +105,23 @@ impl Feed {
     /// The body breaks off.
     pub(in crate::rpc) fn fail(&mut self, error: CallError) {
         self.next = u64::MAX;
-        let _ = self.tx.try_send(Item::Abort(error));
+        self.put(Item::Abort(error));
+    }
+
+    /// The sender is there. A queue that is not empty says so already, and its places are counted.
+    fn alive(&mut self) {
+        if self.tx.as_ref().is_some_and(|tx| tx.capacity() == tx.max_capacity()) {
+            self.put(Item::Alive);
+        }
+    }
+
+    /// Queues an item. One that cannot be queued must not be missing in the middle: the body ends there, broken.
+    fn put(&mut self, item: Item) -> bool {
+        let is_queued = self.tx.as_ref().is_some_and(|tx| tx.try_send(item).is_ok());
+        if !is_queued {
+            self.tx = None;
+        }
+        is_queued
     }
 
     fn is_next(&mut self, sequence: u64) -> bool {
