@@ -122,6 +122,7 @@ impl Host {
 
     /// Takes no new work, lets what is in flight finish for at most `drain`, says goodbye, and ends.
     pub async fn stop(self, drain: Duration) {
+        let until = Instant::now() + drain;
         let [control, heartbeat] = &self.tasks;
         control.abort();
         heartbeat.abort();
@@ -129,7 +130,7 @@ impl Host {
         let announcer = &self.shared.context.announcer;
         announcer.emit(EventName::HostStopped, json!({"labels": self.shared.labels.load().as_ref()}));
         announcer.flush().await;
-        self.peer.leave(drain).await;
+        self.peer.leave(until.saturating_duration_since(Instant::now())).await;
         tracing::info!(host_id = %self.id, "host stopped");
     }
 

@@ -155,7 +155,7 @@ impl Roster {
         }
     }
 
-    /// Stops everything, each with at most `drain` for what is in flight: first what brings calls in, then actors,
+    /// Stops everything, with at most `drain` in all for what is in flight: first what brings calls in, then actors,
     /// then what they use. What is assigned stays assigned.
     pub(crate) async fn shutdown(&self, drain: Duration) {
         let (done, stopped) = oneshot::channel();

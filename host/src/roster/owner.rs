@@ -11,6 +11,7 @@ use futures::future::{BoxFuture, join_all};
 use serde_json::Value;
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
+use tokio::time::Instant;
 use trellis_lattice::id::EntityId;
 use trellis_lattice::message::event::EventName;
 use trellis_lattice::message::presence::{Running as Presented, State};
@@ -244,9 +245,13 @@ impl Owner {
         self.waiting.clear();
         let (sources, rest): (BTreeMap<_, _>, BTreeMap<_, _>) =
             std::mem::take(&mut self.runs.providers).into_iter().partition(|(_, entry)| entry.running.is_source());
-        stop_providers(&sources, drain).await;
-        join_all(self.runs.actors.values().map(|entry| entry.actor.drain(drain))).await;
-        stop_providers(&rest, drain).await;
+        // One limit for all of it, or a host would take as many times as long as there are stages.
+        let until = Instant::now() + drain;
+        let left = || until.saturating_duration_since(Instant::now());
+        stop_providers(&sources, left()).await;
+        let actors_left = left();
+        join_all(self.runs.actors.values().map(|entry| entry.actor.drain(actors_left))).await;
+        stop_providers(&rest, left()).await;
         self.jobs.abort_all();
         self.context.router.set_targets(Targets::new());
         self.published.store(Arc::default());
