@@ -66,7 +66,7 @@ fn state_survives_a_restart_of_the_box() {
     let start = || Server::start(&data, &["up", "--http", &address]);
     let run = |arguments: &[&str]| process::run(&data, arguments).ok();
     let server = start();
-    server.wait_for("lattice");
+    server.wait_for("is up");
     run(&["config", "put", "http", &format!("address={address}")]);
     run(&["link", "put", "counter", "kv", "wasi:keyvalue/store,atomics"]);
     run(&["link", "put", "http", "counter", "wasi:http/incoming-handler"]);
@@ -74,7 +74,7 @@ fn state_survives_a_restart_of_the_box() {
     let (status, output) = server.terminate();
     assert!(status.success(), "{output}");
     let server = start();
-    server.wait_for("lattice");
+    server.wait_for("is up");
     assert_eq!(run(&["get", "links", "--output", "json"]), before);
     drop(server);
 }

@@ -32,7 +32,7 @@ impl Lattice {
         let http = lattice.address.to_string();
         all.extend(["--http", &http]);
         let server = Server::start(lattice.data.path(), &all);
-        server.wait_for("lattice");
+        server.wait_for("is up");
         lattice.servers.push(server);
         lattice.wait_for_hosts(1);
         lattice

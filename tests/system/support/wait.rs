@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 /// The deadline of everything that should happen soon: generous, because the machines are slow and shared.
-pub(crate) const SOON: Duration = Duration::from_secs(60);
+pub(crate) const SOON: Duration = Duration::from_secs(240);
 
 /// Asks `probe` until it says `Ok`, and fails with what it said last when [`SOON`] is over.
 pub(crate) fn until<T>(what: &str, mut probe: impl FnMut() -> Result<T, String>) -> T {
