@@ -1,24 +1,21 @@
-//! From the bytes of an actor to one that can be called, when its code is in the cache on disk.
+//! From the command to start an actor to the event that it runs, when its code is in the cache on disk.
 
 use std::path::Path;
 use std::time::Instant;
 
-use anyhow::ensure;
-use bytes::Bytes;
+use crate::calls::in_one_process;
+use crate::world::{Binary, Figures, World};
 
-use crate::world::{Binary, Figures, runtime};
-
-/// Nanoseconds of each start, after the one that fills the cache.
+/// Nanoseconds of each start, after the one that fills the cache. Nothing else holds the code: each start loads it.
 pub(crate) async fn measure(component: &Path, rounds: u32) -> anyhow::Result<Figures> {
-    let bytes = Bytes::from(std::fs::read(Binary::of(component)?.path())?);
-    let directory = tempfile::tempdir()?;
-    let runtime = runtime(directory.path())?;
+    let component = Binary::of(component)?;
+    let world = World::start(in_one_process(), &[component.path()]).await?;
     let mut nanoseconds = Vec::new();
     for _ in 0..=rounds {
         let started = Instant::now();
-        let compiled = runtime.load(bytes.clone()).await?;
+        world.run("actor", component.path()).await?;
         nanoseconds.push(started.elapsed().as_secs_f64() * 1e9);
-        ensure!(std::sync::Arc::strong_count(&compiled) == 1, "the code is held: the next start would not load it");
+        world.stop("actor", component.path()).await?;
     }
     let cold = nanoseconds.remove(0);
     Ok(Figures::from([("nanoseconds", nanoseconds), ("cold", vec![cold])]))

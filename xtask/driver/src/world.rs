@@ -98,17 +98,26 @@ impl World {
 
     /// Runs a component under an id.
     pub(crate) async fn run(&self, id: &str, component: &Path) -> anyhow::Result<()> {
+        self.scale(id, component, 64).await
+    }
+
+    /// Stops what runs under an id.
+    pub(crate) async fn stop(&self, id: &str, component: &Path) -> anyhow::Result<()> {
+        self.scale(id, component, 0).await
+    }
+
+    async fn scale(&self, id: &str, component: &Path, count: u32) -> anyhow::Result<()> {
         let scale = ScaleComponent {
             component_ref: format!("file://{}", component.display()),
             component_id: EntityId::parse(id)?,
-            count: 64,
+            count,
             host_id: self.host.id().clone(),
             config: Vec::new(),
             allow_update: false,
             annotations: None,
             component_limits: None,
         };
-        self.control.scale(&scale).await.with_context(|| format!("starting {}", component.display()))?;
+        self.control.scale(&scale).await.with_context(|| format!("scaling {} to {count}", component.display()))?;
         Ok(())
     }
 

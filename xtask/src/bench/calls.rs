@@ -36,8 +36,8 @@ impl Pair {
 
     fn concurrent(setting: &Setting) -> Self {
         Self {
-            caller: setting.guests.join("async-caller.wasm"),
-            callee: setting.guests.join("async-callee.wasm"),
+            caller: setting.guests.join("bench-async-caller.wasm"),
+            callee: setting.guests.join("bench-async-callee.wasm"),
             interface: "bench:async-calls/echo",
             driver: "bench:async-calls/driver",
             function: "string64",
