@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use anyhow::Context as _;
 use futures::future::try_join_all;
-use trellis_host::config::{Config, Resume, Unsigned};
+use trellis_host::config::{Config, Resume, Unlinked, Unsigned};
 use trellis_host::host::{Host, Parts};
 use trellis_host::runtime::Runtime;
 use trellis_lattice::control::Client;
@@ -41,6 +41,7 @@ struct Shared {
     authority: Key,
     trust: Arc<Trust>,
     unsigned: Vec<Unsigned>,
+    unlinked: Unlinked,
 }
 
 /// Starts all of it; `app`, if it is unsigned, may run by its digest.
@@ -61,7 +62,10 @@ pub(super) async fn start(context: &Context, arguments: &Up, app: Option<&App>) 
     context.keys.get_or_make(KeyKind::Account, ISSUER)?;
     let trust = Arc::new(context.keys.trust(IssuerId::parse(&authority.public())?)?);
     let unsigned = app.and_then(App::unsigned).into_iter().collect();
-    let shared = Shared { lattice: lattice.clone(), bus, store: Arc::new(store), runtime, authority, trust, unsigned };
+    let unlinked = if app.is_some() { Unlinked::AtCall } else { Unlinked::Refuse };
+    let lattice_name = lattice.clone();
+    let store = Arc::new(store);
+    let shared = Shared { lattice: lattice_name, bus, store, runtime, authority, trust, unsigned, unlinked };
     let hosts = try_join_all(arguments.hosts.iter().map(|spec| host(context, arguments, spec, &shared))).await?;
     let url = format!("nats://{}", gateway.addr());
     let running = Running { lattice: lattice.clone(), url, token: token.reveal().to_owned(), pid: std::process::id() };
@@ -76,6 +80,8 @@ async fn host(context: &Context, arguments: &Up, spec: &HostSpec, shared: &Share
     config.name.clone_from(&spec.name);
     config.labels.clone_from(&spec.labels);
     config.unsigned.clone_from(&shared.unsigned);
+    // Tool chains of other languages import outgoing HTTP whether it is used or not; a bare component must still start.
+    config.unlinked = shared.unlinked;
     config.resume = if arguments.resume { Resume::LastAssignment } else { Resume::Never };
     config.drain = std::time::Duration::from_millis(arguments.drain_ms);
     let parts = Parts {
