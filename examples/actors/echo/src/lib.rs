@@ -1,9 +1,7 @@
 //! Streams the body of a request back, piece by piece: a body of any size passes through in constant memory.
 
 use exports::wasi::http::incoming_handler::Guest;
-use wasi::http::types::{
-    Fields, IncomingBody, IncomingRequest, OutgoingBody, OutgoingResponse, ResponseOutparam,
-};
+use wasi::http::types::{Fields, IncomingBody, IncomingRequest, OutgoingBody, OutgoingResponse, ResponseOutparam};
 use wasi::io::streams::{InputStream, OutputStream, StreamError};
 
 wit_bindgen::generate!({ world: "demo:echo/echo", path: ["../../wit/wasi-0.2", "wit"], generate_all });

@@ -1,7 +1,7 @@
 //! Greets people over an interface of its own, `demo:greet/greeter`: other actors call it, and so does the command line.
 
-use exports::demo::greet::greeter::Guest;
 use demo::greet::types::{Greeting, Language, Occasion, Person, Refusal, Tone};
+use exports::demo::greet::greeter::Guest;
 
 wit_bindgen::generate!({ world: "demo:greeter-actor/greeter", path: ["../../wit/greet", "wit"], generate_all });
 
