@@ -6,5 +6,6 @@ pub mod command;
 pub mod event;
 pub mod inventory;
 pub mod invocation;
+pub mod lease;
 pub mod link;
 pub mod presence;
