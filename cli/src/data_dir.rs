@@ -152,9 +152,22 @@ pub(crate) fn make_private_dir(path: &Path) -> anyhow::Result<()> {
         .with_context(|| format!("make directory {}; name another data directory with --data-dir", path.display()))
 }
 
-fn try_lock(path: &Path) -> anyhow::Result<Option<Lock>> {
+/// Takes the directory `dir` for a moment; waits while another process has it.
+pub(crate) fn lock(dir: &Path) -> anyhow::Result<Lock> {
+    make_private_dir(dir)?;
+    let path = dir.join("lock");
+    let file = open_lock(&path)?;
+    file.lock().with_context(|| format!("lock {}", path.display()))?;
+    Ok(Lock(file))
+}
+
+fn open_lock(path: &Path) -> anyhow::Result<File> {
     let open = OpenOptions::new().create(true).truncate(false).write(true).mode(0o600).open(path);
-    let file = open.with_context(|| format!("open lock {}", path.display()))?;
+    open.with_context(|| format!("open lock {}", path.display()))
+}
+
+fn try_lock(path: &Path) -> anyhow::Result<Option<Lock>> {
+    let file = open_lock(path)?;
     match file.try_lock() {
         Ok(()) => Ok(Some(Lock(file))),
         Err(TryLockError::WouldBlock) => Ok(None),

@@ -37,6 +37,17 @@ pub(crate) struct Named {
     pub(crate) key: Key,
 }
 
+/// Where the key that signs tokens came from.
+#[derive(Debug)]
+pub(crate) enum Authority {
+    /// It was there.
+    Found(Key),
+    /// It was made now.
+    Made(Key),
+    /// It is not there, and was not to be made.
+    Absent,
+}
+
 impl KeyStore {
     pub(crate) fn new(data: &DataDir) -> Self {
         Self { dir: data.keys() }
@@ -125,6 +136,24 @@ impl KeyStore {
         self.find(KeyKind::Account, AUTHORITY)
     }
 
+    /// The key that signs tokens. A store without it gets one, and an issuer of actors with it, if `is_new` allows; of
+    /// several processes that ask at once, one makes them and the others have what it made.
+    pub(crate) fn authority_or_new(&self, is_new: impl FnOnce() -> anyhow::Result<bool>) -> anyhow::Result<Authority> {
+        if let Some(key) = self.authority()? {
+            return Ok(Authority::Found(key));
+        }
+        let _lock = data_dir::lock(&self.dir)?;
+        if let Some(key) = self.authority()? {
+            return Ok(Authority::Found(key));
+        }
+        if !is_new()? {
+            return Ok(Authority::Absent);
+        }
+        // The issuer first: who finds the authority, without the lock, finds whom it trusts too.
+        self.get_or_make(KeyKind::Account, ISSUER)?;
+        Ok(Authority::Made(self.get_or_make(KeyKind::Account, AUTHORITY)?))
+    }
+
     /// The issuers of this store: every account key but the authority.
     pub(crate) fn issuers(&self) -> anyhow::Result<Vec<IssuerId>> {
         let accounts = self.list(KeyKind::Account)?;
@@ -189,7 +218,7 @@ fn check_name(name: &str) -> anyhow::Result<()> {
 mod tests {
     use trellis_lattice::identity::key::KeyKind;
 
-    use super::{AUTHORITY, Grant, KeyStore, issue, now_unix_seconds, public_halves};
+    use super::{AUTHORITY, Authority, Grant, KeyStore, issue, now_unix_seconds, public_halves};
     use crate::data_dir::DataDir;
 
     fn store() -> (tempfile::TempDir, KeyStore) {
@@ -207,6 +236,25 @@ mod tests {
         assert_eq!(store.get_or_make(KeyKind::Host, "a").expect("found").public(), made);
         assert!(store.make(KeyKind::Host, "a").is_err());
         assert_eq!(store.list(KeyKind::Host).expect("listed").len(), 1);
+    }
+
+    #[test]
+    fn whoever_finds_the_authority_finds_an_issuer_too() {
+        let (_dir, store) = store();
+        std::thread::scope(|scope| {
+            let starts = (0..8).map(|_| {
+                scope.spawn(|| {
+                    let authority = match store.authority_or_new(|| Ok(store.issuers()?.is_empty())).expect("read") {
+                        Authority::Found(key) | Authority::Made(key) => key.public(),
+                        Authority::Absent => panic!("a store without accounts is new"),
+                    };
+                    (authority, store.issuers().expect("listed"))
+                })
+            });
+            let found: Vec<_> =
+                starts.collect::<Vec<_>>().into_iter().map(|start| start.join().expect("ends")).collect();
+            assert!(found.iter().all(|one| *one == found[0] && one.1.len() == 1), "{found:?}");
+        });
     }
 
     #[test]

@@ -17,7 +17,7 @@ use trellis_lattice::transport::nats::NatsTransport;
 use crate::command::{Pair, map_of};
 use crate::context::{Context, default_lattice, options};
 use crate::data_dir;
-use crate::key_store::{AUTHORITY, ISSUER, now_unix_seconds};
+use crate::key_store::{Authority, now_unix_seconds};
 use crate::output::say;
 use crate::serve::{self, Signals};
 
@@ -133,10 +133,11 @@ fn credentials(context: &Context, settings: &Settings) -> anyhow::Result<(Key, S
     if let Some(file) = &settings.token {
         return Ok((key, data_dir::read_private(file)?));
     }
-    let authority = match context.keys.authority()? {
-        Some(authority) => authority,
-        None if settings.seed.is_none() && context.keys.issuers()?.is_empty() => first_authority(context)?,
-        None => bail!(no_token(context, &settings.name)),
+    let is_new = || Ok(settings.seed.is_none() && context.keys.issuers()?.is_empty());
+    let authority = match context.keys.authority_or_new(is_new)? {
+        Authority::Found(authority) => authority,
+        Authority::Made(authority) => first_authority(authority),
+        Authority::Absent => bail!(no_token(context, &settings.name)),
     };
     let token = serve::own_token(&authority, &settings.lattice, &key, settings.labels.clone())?;
     Ok((key, token))
@@ -144,14 +145,12 @@ fn credentials(context: &Context, settings: &Settings) -> anyhow::Result<(Key, S
 
 /// The first host of a lattice makes its authority; that a second one on another machine does so too is found out when
 /// the two refuse each other's tokens, so it is said.
-fn first_authority(context: &Context) -> anyhow::Result<Key> {
-    let authority = context.keys.get_or_make(KeyKind::Account, AUTHORITY)?;
-    context.keys.get_or_make(KeyKind::Account, ISSUER)?;
+fn first_authority(authority: Key) -> Key {
     say(format_args!(
         "made the authority of a new lattice: {}. Hosts on other machines need a token of it: `trellis keys issue host`",
         authority.public()
     ));
-    Ok(authority)
+    authority
 }
 
 fn no_token(context: &Context, name: &str) -> anyhow::Error {

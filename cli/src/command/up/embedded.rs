@@ -58,8 +58,8 @@ pub(super) async fn start(context: &Context, arguments: &Up, app: Option<&App>) 
     if let Some(app) = app {
         app.compile_ahead(&runtime);
     }
-    let authority = context.keys.get_or_make(KeyKind::Account, AUTHORITY)?;
     context.keys.get_or_make(KeyKind::Account, ISSUER)?;
+    let authority = context.keys.get_or_make(KeyKind::Account, AUTHORITY)?;
     let trust = Arc::new(context.keys.trust(IssuerId::parse(&authority.public())?)?);
     let unsigned = app.and_then(App::unsigned).into_iter().collect();
     let unlinked = if app.is_some() { Unlinked::AtCall } else { Unlinked::Refuse };
