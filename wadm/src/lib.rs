@@ -4,5 +4,6 @@
 
 #![forbid(unsafe_code)]
 
+pub mod intent;
 pub mod lease;
 pub mod manifest;

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use crate::manifest::component::{Config, Secret};
+use crate::manifest::extension::{AntiAffinity, Readiness, Resilience, Resources, Rollout, Routes, Tolerations};
 
 /// A trait of a component.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -16,6 +17,20 @@ pub enum Trait {
     DaemonScaler(Scaler),
     /// A link from this component.
     Link(Box<LinkTrait>),
+    /// What it may use, and what is set aside for it.
+    Resources(Resources),
+    /// When it counts as ready.
+    Readiness(Readiness),
+    /// What it must not share a place with.
+    AntiAffinity(AntiAffinity),
+    /// Which hosts it puts up with.
+    Tolerations(Tolerations),
+    /// How a new version takes the place of the old one.
+    Rollout(Rollout),
+    /// How calls over its links behave.
+    Resilience(Resilience),
+    /// Which HTTP requests it gets.
+    Routes(Routes),
 }
 
 /// How many, and where.
