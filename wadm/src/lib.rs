@@ -1,4 +1,4 @@
-//! `wadm`, the deployment manager: so far, what an application manifest is made of.
+//! `wadm`, the deployment manager.
 //!
 //! Speaks to hosts only through `lattice`; YAML stays inside [`manifest`].
 
@@ -7,3 +7,5 @@
 pub mod intent;
 pub mod lease;
 pub mod manifest;
+pub mod observe;
+pub mod plan;
