@@ -12,6 +12,7 @@ use trellis_lattice::message::command::{ScaleComponent, StartProvider};
 use crate::artifact::write_atomically;
 use crate::error::{Error, ErrorKind, Result};
 use crate::roster::Snapshot;
+use crate::standing::Standing;
 
 /// What a host is to run.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -20,6 +21,9 @@ pub(crate) struct Assignment {
     pub(crate) providers: Vec<StartProvider>,
     /// Actors.
     pub(crate) actors: Vec<Assigned>,
+    /// What else it was told.
+    #[serde(default)]
+    pub(crate) standing: Standing,
 }
 
 /// An actor and the bytes that it ran with.
@@ -38,9 +42,9 @@ impl Assignment {
         self.actors.retain(|actor| actor.command.component_id != *id);
     }
 
-    /// This and what runs.
-    pub(crate) fn with(&self, runs: &Snapshot) -> Self {
-        let mut all = self.clone();
+    /// This and what runs, and what else was told.
+    pub(crate) fn with(&self, runs: &Snapshot, standing: Standing) -> Self {
+        let mut all = Self { standing, ..self.clone() };
         all.providers.extend(runs.providers.values().map(|entry| entry.command.clone()));
         let assigned = |entry: &Arc<crate::roster::ActorEntry>| Assigned {
             command: entry.command.clone(),
@@ -139,7 +143,7 @@ mod tests {
             config: Vec::new(),
             annotations: None,
         };
-        Assignment { providers: vec![provider], actors: Vec::new() }
+        Assignment { providers: vec![provider], actors: Vec::new(), ..Assignment::default() }
     }
 
     #[tokio::test]

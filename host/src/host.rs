@@ -1,10 +1,10 @@
 //! A host: owns the parts and their tasks, starts them in order, drains them on stop.
 
 use std::collections::BTreeMap;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use arc_swap::ArcSwap;
 use serde_json::json;
 use tokio::sync::watch;
 use tokio::time::{Instant, MissedTickBehavior};
@@ -24,7 +24,7 @@ use crate::announce::Announcer;
 use crate::artifact::{self, Cache};
 use crate::assignment::{Assignment, Writer};
 use crate::config::{Config, Resume, Unsigned};
-use crate::control::{self, Shared};
+use crate::control::{self, Labels, Shared};
 use crate::error::{Error, ErrorKind, Result};
 use crate::provider::make_private_dir;
 use crate::records::Records;
@@ -32,6 +32,7 @@ use crate::roster::{Context, Order, Roster, now_unix_seconds};
 use crate::router::Router;
 use crate::router::gate::Gate;
 use crate::runtime::Runtime;
+use crate::standing::Told;
 
 /// How often a host says what it runs.
 const HEARTBEAT: Duration = Duration::from_secs(30);
@@ -73,33 +74,24 @@ impl Host {
     pub async fn start(config: Config, parts: Parts) -> Result<Self> {
         let config = prepare(config)?;
         let file = config.data_dir.join("assignment.json");
-        let assigned = match config.resume {
-            Resume::Never => Assignment::default(),
-            Resume::LastAssignment => Assignment::read(&file)?,
-        };
+        let assigned = read_assignment(&file, config.resume)?;
+        let told = Arc::new(Told::new(assigned.standing.clone()));
         let (identity, id) = identify(&parts)?;
         let granted = identity.claims.labels.clone();
-        let records = Records::open(Arc::clone(&parts.store), JOIN_TIMEOUT).await?;
+        let records = Records::open(Arc::clone(&parts.store), Arc::clone(&told), JOIN_TIMEOUT).await?;
         let router = Arc::new(Router::new(Arc::clone(records.view())));
         let peer = join(&config, &parts, identity, &router).await?;
         let announcer = Announcer::new(Arc::clone(&parts.transport), config.lattice.clone(), id.clone());
-        let labels = control::all_labels(&config.labels, &granted);
+        let labels = Labels::new(config.labels.clone(), granted, &told);
         let subjects = subject::Control::new(&config.lattice);
         let cache = Cache::new(config.data_dir.join("artifacts"));
         let Parts { transport, runtime, builtins, trust, .. } = parts;
         let host = id.clone();
-        let context = Arc::new(Context { config, host, records, runtime, router, builtins, trust, announcer, cache });
+        let context =
+            Arc::new(Context { config, host, records, runtime, router, builtins, trust, announcer, cache, told });
         let roster = Roster::start(Arc::clone(&context), Arc::clone(&peer), Writer::new(file), assigned.clone());
         let (stop, stopped) = watch::channel(None);
-        let shared = Arc::new(Shared {
-            context,
-            roster,
-            transport,
-            labels: ArcSwap::from_pointee(labels),
-            granted,
-            started: Instant::now(),
-            stop,
-        });
+        let shared = Arc::new(Shared { context, roster, transport, labels, started: Instant::now(), stop });
         let tasks = serve(&shared, subjects).await?;
         let this = Self { id, shared, peer, stop: stopped, tasks };
         this.say_started();
@@ -128,7 +120,7 @@ impl Host {
         heartbeat.abort();
         self.shared.roster.shutdown(drain).await;
         let announcer = &self.shared.context.announcer;
-        announcer.emit(EventName::HostStopped, json!({"labels": self.shared.labels.load().as_ref()}));
+        announcer.emit(EventName::HostStopped, json!({"labels": *self.shared.labels.now()}));
         announcer.flush().await;
         self.peer.leave(until.saturating_duration_since(Instant::now())).await;
         tracing::info!(host_id = %self.id, "host stopped");
@@ -138,7 +130,7 @@ impl Host {
         let config = &self.shared.context.config;
         let data = json!({
             "friendly_name": config.name,
-            "labels": self.shared.labels.load().as_ref(),
+            "labels": *self.shared.labels.now(),
             "uptime_seconds": 0,
             "version": env!("CARGO_PKG_VERSION"),
         });
@@ -161,6 +153,17 @@ impl Drop for Host {
     fn drop(&mut self) {
         // The router holds the peer and what runs, and what runs holds the router.
         self.shared.context.router.clear();
+    }
+}
+
+/// What is to be run again, and what else is known from before.
+fn read_assignment(file: &Path, resume: Resume) -> Result<Assignment> {
+    match resume {
+        Resume::LastAssignment => Assignment::read(file),
+        Resume::Never => {
+            let standing = Assignment::read(file).map(|assignment| assignment.standing).unwrap_or_default();
+            Ok(Assignment { standing, ..Assignment::default() })
+        }
     }
 }
 

@@ -5,13 +5,15 @@ use serde_json::json;
 use trellis_lattice::id::ConfigName;
 use trellis_lattice::message::command::{Reply, StringMap};
 use trellis_lattice::message::event::EventName;
+use trellis_lattice::message::fence;
 
-use super::{Shared, encode, parse};
+use super::{Shared, encode};
 
 /// Writes a config.
 pub(super) async fn put(shared: &Shared, name: &str, payload: &[u8]) -> Result<Bytes, String> {
     let name = parse_name(name)?;
-    let config: StringMap = parse("config.put", payload)?;
+    let body = fence::strip(payload).and_then(serde_json::from_value::<StringMap>);
+    let config = body.map_err(|error| format!("the request of config.put is malformed: {error}"))?;
     shared.context.records.put_config(&name, &config).await.map_err(|error| error.to_string())?;
     shared.context.announcer.emit(EventName::ConfigSet, json!({"config_name": name.as_str()}));
     Ok(encode(&Reply::<()>::accepted("")))

@@ -12,7 +12,6 @@ mod query;
 use std::sync::Arc;
 use std::time::Duration;
 
-use arc_swap::ArcSwap;
 use bytes::Bytes;
 use futures::StreamExt as _;
 use futures::stream::SelectAll;
@@ -23,15 +22,16 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, timeout};
 use trellis_lattice::id::HostId;
-use trellis_lattice::message::command::{Reply, StringMap};
+use trellis_lattice::message::command::Reply;
 use trellis_lattice::message::event::EventName;
+use trellis_lattice::message::fence;
 use trellis_lattice::subject::{self, Subject};
 use trellis_lattice::transport::{Message, SharedTransport, Subscription};
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::roster::{Context, Order, Roster, Slot};
 
-pub(crate) use labels::all as all_labels;
+pub(crate) use labels::Labels;
 pub(crate) use query::inventory;
 
 /// Requests that wait for the store at once; more are refused.
@@ -44,10 +44,7 @@ pub(crate) struct Shared {
     pub(crate) context: Arc<Context>,
     pub(crate) roster: Roster,
     pub(crate) transport: SharedTransport,
-    /// The host's labels as they are now; the receive loop is the one that writes them.
-    pub(crate) labels: ArcSwap<StringMap>,
-    /// Labels that the host's token grants; nobody changes them.
-    pub(crate) granted: StringMap,
+    pub(crate) labels: Labels,
     /// When the host started.
     pub(crate) started: Instant,
     /// Set when the host was told to stop: how long the drain may take.
@@ -169,6 +166,11 @@ async fn receive(shared: &Arc<Shared>, subjects: &subject::Control, request: Mes
 
 /// Requests that are answered from what this host knows.
 fn immediate<'a>(shared: &'a Shared, noun: &str, verb: &str, payload: &[u8]) -> Response<'a> {
+    if is_fenced(noun, verb)
+        && let Err(stale) = shared.context.told.admit(fence::of(payload))
+    {
+        return Response::refused(stale);
+    }
     let response = match (noun, verb) {
         ("host", "ping") => Ok(hosts::ping(shared)),
         ("host", "get") => Ok(hosts::get(shared)),
@@ -187,11 +189,24 @@ fn immediate<'a>(shared: &'a Shared, noun: &str, verb: &str, payload: &[u8]) -> 
     response.unwrap_or_else(Response::refused)
 }
 
+/// Whether a command may carry a fencing token.
+fn is_fenced(noun: &str, verb: &str) -> bool {
+    matches!(
+        (noun, verb),
+        ("component", "scale" | "update") | ("provider", "start" | "stop") | ("link" | "config", "put" | "del")
+    )
+}
+
 /// What lattice v1 answers to a subject that it does not know.
 const UNSUPPORTED: &str = "unsupported subject";
 
 /// Requests that are answered from the store.
 async fn stored(shared: &Shared, operation: (&str, &str, Option<&str>), payload: &[u8]) -> Bytes {
+    if is_fenced(operation.0, operation.1)
+        && let Err(stale) = shared.context.told.admit(fence::of(payload))
+    {
+        return refused(stale);
+    }
     let answer = match operation {
         ("link", "put", None) => links::put(shared, payload).await,
         ("link", "get", None) => links::get(shared).await,

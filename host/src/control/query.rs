@@ -7,6 +7,7 @@ use trellis_lattice::message::command::Reply;
 use trellis_lattice::message::inventory::{ComponentEntry, HostInventory, HostSummary, ProviderEntry};
 
 use super::{Shared, encode};
+use crate::capacity;
 use crate::roster::{self, Snapshot};
 
 /// The version that hosts tell, semver.
@@ -18,7 +19,7 @@ pub(super) fn summary(shared: &Shared) -> HostSummary {
     HostSummary {
         id: shared.context.host.clone(),
         friendly_name: shared.context.config.name.clone(),
-        labels: shared.labels.load().as_ref().clone(),
+        labels: shared.labels.now().as_ref().clone(),
         lattice: shared.context.config.lattice.clone(),
         uptime_seconds: uptime.as_secs(),
         uptime_human: Some(human(uptime)),
@@ -36,12 +37,14 @@ pub(crate) fn inventory(shared: &Shared) -> HostInventory {
     HostInventory {
         host_id: shared.context.host.clone(),
         friendly_name: shared.context.config.name.clone(),
-        labels: shared.labels.load().as_ref().clone(),
+        labels: shared.labels.now().as_ref().clone(),
         version: VERSION.to_owned(),
         uptime_human: human(uptime),
         uptime_seconds: uptime.as_secs(),
         components: components(&snapshot),
         providers: providers(&snapshot),
+        capacity: Some(capacity::measure(shared.context.runtime.max_instances())),
+        fence: Some(shared.context.told.fence()).filter(|fence| *fence > 0),
     }
 }
 

@@ -7,11 +7,13 @@ use std::time::Duration;
 use futures::{FutureExt as _, StreamExt as _};
 use trellis_lattice::id::ConfigName;
 use trellis_lattice::message::command::StringMap;
+use trellis_lattice::message::lease::{LEASE_KEY, Lease};
 use trellis_lattice::message::link::Link;
 use trellis_lattice::store::{Change, Key, Record, SharedStore};
 
 use super::{Configs, View, key};
 use crate::links::{Entry, Table};
+use crate::standing::Told;
 
 /// How long after a watch ended the next one is tried.
 const RETRY: Duration = Duration::from_millis(500);
@@ -36,6 +38,15 @@ pub(super) async fn configs(store: SharedStore, view: Arc<View>) {
         }
     };
     follow(&store, key::CONFIGS, publish).await;
+}
+
+/// Learns from the lattice's lease which wadm's commands still count. Never returns.
+pub(super) async fn lease(store: SharedStore, told: Arc<Told>) {
+    let publish = |known: &BTreeMap<Key, Record>, _| {
+        let leases = known.values().filter_map(|record| Lease::decode(&record.value));
+        leases.for_each(|lease| told.learn_fence(lease.token));
+    };
+    follow(&store, LEASE_KEY, publish).await;
 }
 
 fn entry_of(record: &Record) -> Option<Entry> {

@@ -20,6 +20,7 @@ use trellis_lattice::store::SharedStore;
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::links::Table;
+use crate::standing::Told;
 
 /// The longest that one operation on the store may take.
 const STORE_TIMEOUT: Duration = Duration::from_secs(5);
@@ -119,20 +120,21 @@ fn missing_configs(names: &[&str]) -> String {
 pub(crate) struct Records {
     store: SharedStore,
     view: Arc<View>,
-    _watches: [AbortOnDropHandle<()>; 2],
+    _watches: [AbortOnDropHandle<()>; 3],
 }
 
 impl Records {
-    /// Follows the records in `store`, and waits until everything that is there has been read.
+    /// Follows the records in `store`, tells `told` of the lease, and waits until everything that is there has been read.
     ///
     /// # Errors
     /// `Unavailable` when that takes longer than `patience`.
-    pub(crate) async fn open(store: SharedStore, patience: Duration) -> Result<Self> {
+    pub(crate) async fn open(store: SharedStore, told: Arc<Told>, patience: Duration) -> Result<Self> {
         let view = Arc::new(View::default());
         let mut progress = view.progress.subscribe();
         let watches = [
             tokio::spawn(follow::links(Arc::clone(&store), Arc::clone(&view))),
             tokio::spawn(follow::configs(Arc::clone(&store), Arc::clone(&view))),
+            tokio::spawn(follow::lease(Arc::clone(&store), told)),
         ]
         .map(AbortOnDropHandle::new);
         let complete = progress.wait_for(|progress| progress.has_links && progress.has_configs);

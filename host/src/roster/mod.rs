@@ -30,6 +30,7 @@ use crate::provider::Running;
 use crate::records::Records;
 use crate::router::Router;
 use crate::runtime::{Compiled, Limits, Runtime};
+use crate::standing::Told;
 
 /// Orders that wait to be taken.
 const QUEUE: usize = 256;
@@ -45,6 +46,7 @@ pub(crate) struct Context {
     pub(crate) trust: Arc<Trust>,
     pub(crate) announcer: Announcer,
     pub(crate) cache: Cache,
+    pub(crate) told: Arc<Told>,
 }
 
 /// What is to be run, changed or stopped.

@@ -100,6 +100,7 @@ impl Owner {
 
     pub(super) async fn run(mut self, mut queue: mpsc::Receiver<Message>) {
         let mut changes: Changes = self.context.records.view().changes();
+        let mut told = self.context.told.changes();
         self.peer.announce(State::Ready, self.presented());
         loop {
             tokio::select! {
@@ -118,6 +119,7 @@ impl Owner {
                 }
                 Some(_) = self.drains.join_next() => {}
                 () = changes.next() => self.refresh_configs(),
+                Ok(()) = told.changed() => self.keep(),
             }
         }
     }
@@ -210,7 +212,12 @@ impl Owner {
         self.published.store(Arc::new(self.runs.clone()));
         self.context.router.set_targets(self.targets());
         self.peer.announce(State::Ready, self.presented());
-        self.writer.write(self.unmet.with(&self.runs));
+        self.keep();
+    }
+
+    /// Writes down what this host is to do after a restart.
+    fn keep(&self) {
+        self.writer.write(self.unmet.with(&self.runs, self.context.told.now()));
     }
 
     fn targets(&self) -> Targets {

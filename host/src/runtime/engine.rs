@@ -69,6 +69,11 @@ impl Runtime {
         }))
     }
 
+    /// Instances that may exist at once in this process.
+    pub fn max_instances(&self) -> u32 {
+        self.max_instances
+    }
+
     /// Compiles `component` on a bounded pool of threads, or takes it from the cache.
     ///
     /// Dropping the future does not stop a compilation that has begun; its result is cached.

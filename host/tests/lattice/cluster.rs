@@ -38,7 +38,7 @@ pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
 /// A lattice without hosts.
 pub(crate) struct Cluster {
     bus: MemoryBus,
-    store: SharedStore,
+    pub(crate) store: SharedStore,
     runtime: Arc<Runtime>,
     pub(crate) authority: Key,
     pub(crate) trust: Arc<Trust>,

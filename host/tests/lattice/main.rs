@@ -7,3 +7,4 @@ mod guests;
 mod links;
 mod refusals;
 mod restart;
+mod standing;

@@ -16,6 +16,7 @@ use crate::message::command::{
     ComponentAuction, ComponentBid, DeleteLink, HostLabel, ProviderAuction, ProviderBid, Reply, ScaleComponent,
     StartProvider, StopHost, StopProvider, StringMap, UpdateComponent,
 };
+use crate::message::fence;
 use crate::message::inventory::{HostInventory, HostSummary};
 use crate::message::link::Link;
 use crate::subject::{ConfigVerb, Control, HostOperation, LatticeOperation, Subject};
@@ -50,6 +51,16 @@ impl Default for Patience {
     }
 }
 
+/// What a command to one host is waited for.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Until {
+    /// The event that tells what came of it.
+    #[default]
+    Outcome,
+    /// The host's word that it took the command.
+    Taken,
+}
+
 /// Asks the hosts of one lattice. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct Client {
@@ -57,18 +68,41 @@ pub struct Client {
     lattice: LatticeName,
     control: Control,
     patience: Patience,
+    fence: Option<u64>,
+    until: Until,
 }
 
 impl Client {
     /// A client for `lattice`.
     pub fn new(transport: SharedTransport, lattice: LatticeName) -> Self {
-        Self { control: Control::new(&lattice), transport, lattice, patience: Patience::default() }
+        Self {
+            control: Control::new(&lattice),
+            transport,
+            lattice,
+            patience: Patience::default(),
+            fence: None,
+            until: Until::Outcome,
+        }
     }
 
     /// The same with other times.
     #[must_use]
     pub fn with_patience(mut self, patience: Patience) -> Self {
         self.patience = patience;
+        self
+    }
+
+    /// The same with a fencing token in each command that changes what runs: hosts that know a higher one refuse.
+    #[must_use]
+    pub fn with_fence(mut self, fence: u64) -> Self {
+        self.fence = Some(fence);
+        self
+    }
+
+    /// The same, waiting for commands in another way.
+    #[must_use]
+    pub fn waiting(mut self, until: Until) -> Self {
+        self.until = until;
         self
     }
 
@@ -103,27 +137,27 @@ impl Client {
     pub async fn scale(&self, scale: &ScaleComponent) -> Result<String> {
         let asked = Asked::host(HostOperation::ComponentScale, &scale.host_id);
         let awaited = Awaited::scaled(&scale.component_id, scale.count);
-        self.command_and_wait(asked, encode(scale), awaited).await
+        self.command_and_wait(asked, self.fenced(scale), awaited).await
     }
 
     /// Replaces a running component's bytes and waits until the host says what came of it.
     pub async fn update(&self, update: &UpdateComponent) -> Result<String> {
         let asked = Asked::host(HostOperation::ComponentUpdate, &update.host_id);
         let awaited = Awaited::updated(&update.component_id, &update.new_component_ref);
-        self.command_and_wait(asked, encode(update), awaited).await
+        self.command_and_wait(asked, self.fenced(update), awaited).await
     }
 
     /// Starts a provider and waits until the host says what came of it.
     pub async fn start_provider(&self, start: &StartProvider) -> Result<String> {
         let asked = Asked::host(HostOperation::ProviderStart, &start.host_id);
-        self.command_and_wait(asked, encode(start), Awaited::provider_started(&start.provider_id)).await
+        self.command_and_wait(asked, self.fenced(start), Awaited::provider_started(&start.provider_id)).await
     }
 
     /// Stops a provider and waits until it is stopped.
     pub async fn stop_provider(&self, host: &HostId, provider: &EntityId) -> Result<String> {
         let stop = StopProvider { host_id: host.clone(), provider_id: provider.clone() };
         let asked = Asked::host(HostOperation::ProviderStop, host);
-        self.command_and_wait(asked, encode(&stop), Awaited::provider_stopped(provider)).await
+        self.command_and_wait(asked, self.fenced(&stop), Awaited::provider_stopped(provider)).await
     }
 
     /// Stops a host, which may drain for `drain`, and waits until it is stopped.
@@ -154,12 +188,12 @@ impl Client {
 
     /// Puts a link.
     pub async fn put_link(&self, link: &Link) -> Result<String> {
-        self.command(Asked::lattice(LatticeOperation::LinkPut), encode(link)).await
+        self.command(Asked::lattice(LatticeOperation::LinkPut), self.fenced(link)).await
     }
 
     /// Deletes a link; succeeds when there is none.
     pub async fn delete_link(&self, link: &DeleteLink) -> Result<String> {
-        self.command(Asked::lattice(LatticeOperation::LinkDel), encode(link)).await
+        self.command(Asked::lattice(LatticeOperation::LinkDel), self.fenced(link)).await
     }
 
     /// The claims of what has been started, as flat maps of strings.
@@ -169,7 +203,7 @@ impl Client {
 
     /// Writes a config.
     pub async fn put_config(&self, name: &ConfigName, config: &StringMap) -> Result<String> {
-        self.command(Asked::Config(ConfigVerb::Put, name.clone()), encode(config)).await
+        self.command(Asked::Config(ConfigVerb::Put, name.clone()), self.fenced(config)).await
     }
 
     /// A config; `None` when there is none of that name.
@@ -180,7 +214,12 @@ impl Client {
 
     /// Deletes a config; succeeds when there is none.
     pub async fn delete_config(&self, name: &ConfigName) -> Result<String> {
-        self.command(Asked::Config(ConfigVerb::Del, name.clone()), Bytes::new()).await
+        let request = self.fence.map_or_else(Bytes::new, |_| self.fenced(&()));
+        self.command(Asked::Config(ConfigVerb::Del, name.clone()), request).await
+    }
+
+    fn fenced(&self, command: &impl Serialize) -> Bytes {
+        fence::encode(command, self.fence).into()
     }
 
     async fn gather<T: DeserializeOwned>(&self, operation: LatticeOperation, request: Bytes) -> Result<Vec<T>> {
@@ -206,6 +245,9 @@ impl Client {
 
     async fn command_and_wait(&self, asked: Asked, request: Bytes, awaited: Awaited) -> Result<String> {
         let Asked::Host(_, host) = &asked else { return self.command(asked, request).await };
+        if self.until == Until::Taken {
+            return self.command(asked, request).await;
+        }
         let host = host.clone();
         let outcomes = Outcomes::listen(&self.transport, &self.lattice).await?;
         let remark = self.command(asked, request).await?;

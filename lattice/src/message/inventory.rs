@@ -55,6 +55,23 @@ pub struct HostInventory {
     pub components: Vec<ComponentEntry>,
     /// What it runs.
     pub providers: Vec<ProviderEntry>,
+    /// What it has room for. Ours; hosts of lattice v1 do not say it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub capacity: Option<Capacity>,
+    /// The highest fencing token that it knows; it refuses commands with a lower one. Ours.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fence: Option<u64>,
+}
+
+/// What a host has room for, all that it runs included.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Capacity {
+    /// Memory in bytes.
+    pub memory_bytes: u64,
+    /// Thousandths of a core.
+    pub cpu_millis: u64,
+    /// Instances of actors that may exist at once.
+    pub max_instances: u32,
 }
 
 /// A component in an inventory.

@@ -3,8 +3,8 @@
 
 use serde::{Deserialize, Serialize};
 
-/// The key of the record in the lattice's store.
-pub const LEASE_KEY: &str = "wadm/lease";
+/// The key of the record in the lattice's store; a token of its own, so that hosts can follow it without the rest.
+pub const LEASE_KEY: &str = "wadm.lease";
 
 /// The lease as it is stored (JSON), written by compare-and-swap only.
 ///

@@ -4,6 +4,7 @@
 
 pub mod command;
 pub mod event;
+pub mod fence;
 pub mod inventory;
 pub mod invocation;
 pub mod lease;
