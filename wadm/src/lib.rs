@@ -4,8 +4,16 @@
 
 #![forbid(unsafe_code)]
 
+mod clock;
+mod execute;
 pub mod intent;
 pub mod lease;
 pub mod manifest;
 pub mod observe;
 pub mod plan;
+pub mod reconcile;
+pub mod status;
+mod wadm;
+
+pub use execute::RollBack;
+pub use wadm::{Parts, Settings, Wadm};

@@ -31,9 +31,6 @@ const TOKEN_SECONDS: u64 = 300;
 /// The largest result that is printed, in bytes.
 const MAX_RESULT_BYTES: usize = 16 << 20;
 
-/// Every host has said by then what it runs: they do so each second.
-const HEARD_WITHIN: Duration = Duration::from_millis(1_500);
-
 /// The arguments.
 #[derive(Debug, Args)]
 pub(crate) struct CallArgs {
@@ -97,8 +94,7 @@ pub(crate) async fn run(context: &Context, arguments: CallArgs) -> anyhow::Resul
     let source = identity.claims.entity.clone().map_or_else(|| EntityId::parse(SELF), Ok)?;
     let join = Join { lattice: lattice.lattice.clone(), identity, trust: Arc::new(trust), site: None };
     let peer = Peer::join(Arc::clone(&lattice.transport), join, None).await.context("join the lattice to call")?;
-    let running = peer.running(&target, HEARD_WITHIN).await;
-    let interface = exported(&running, &target, &expression.interface)
+    let interface = exported(&peer.present(), &target, &expression.interface)
         .with_context(|| format!("call {target} in lattice {}", lattice.lattice))?;
     let attempt = format!("call {interface}.{} of {target}", expression.function);
     let head = Head {

@@ -4,12 +4,7 @@ use trellis_lattice::id::{ConfigName, EntityId, LinkName};
 use trellis_lattice::message::link::Link;
 use trellis_lattice::store::Key;
 
-/// What the keys of links begin with.
-pub(super) const LINKS: &str = "link.";
-/// What the keys of configs begin with.
-pub(super) const CONFIGS: &str = "config.";
-/// What the keys of claims begin with.
-pub(super) const CLAIMS: &str = "claims.";
+pub(super) use trellis_lattice::message::record::{CLAIMS, CONFIGS, LINKS};
 
 /// The key of `link`: from source, name, package and target, so that writers of different links never meet.
 pub(super) fn link(link: &Link) -> Key {

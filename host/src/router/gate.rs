@@ -7,7 +7,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use tokio::time::Instant;
 use trellis_lattice::error::CallError;
-use trellis_lattice::id::EntityId;
+use trellis_lattice::id::{EntityId, PeerId};
 use trellis_lattice::identity::claims::{PeerClaims, Verified};
 use trellis_lattice::message::invocation::{Answer, Head, Invocation, MAX_DEPTH};
 use trellis_lattice::rpc::{Peer, Serve};
@@ -84,7 +84,13 @@ fn speaker(peer: Option<&Peer>, from: &PeerClaims, source: &EntityId) -> Speaker
     if from.peer.as_host().is_none() {
         return if from.entity.as_ref() == Some(source) { Speaker::Is } else { Speaker::Stranger };
     }
-    if peer.is_some_and(|peer| peer.runs(&from.peer, source)) { Speaker::Runs } else { Speaker::Stranger }
+    if peer.is_some_and(|peer| runs(peer, &from.peer, source)) { Speaker::Runs } else { Speaker::Stranger }
+}
+
+fn runs(peer: &Peer, host: &PeerId, source: &EntityId) -> bool {
+    let present = peer.present();
+    let mut of_host = present.iter().filter(|presence| presence.peer == *host);
+    of_host.any(|presence| presence.running.iter().any(|running| running.id == *source))
 }
 
 /// What is to be done with a call.

@@ -10,3 +10,4 @@ pub mod invocation;
 pub mod lease;
 pub mod link;
 pub mod presence;
+pub mod record;

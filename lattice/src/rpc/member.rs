@@ -2,7 +2,7 @@
 //!
 //! Nothing is kept of anybody whom the authority did not sign. How presence travels is `presence`'s.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -70,24 +70,13 @@ impl Remote {
 pub(super) struct View {
     pub(super) by_tag: HashMap<Tag, Arc<Remote>>,
     pub(super) by_entity: HashMap<EntityId, Targets<Arc<Remote>>>,
-    /// What each peer runs, whether it takes calls or not.
-    pub(super) by_peer: HashMap<PeerId, Arc<HashSet<EntityId>>>,
     pub(super) present: Vec<Arc<Presence>>,
 }
 
 struct Member {
     remote: Arc<Remote>,
     presence: Arc<Presence>,
-    runs: Arc<HashSet<EntityId>>,
     last_heard: Instant,
-}
-
-impl Member {
-    fn new(remote: Arc<Remote>, presence: Presence, same: Option<&Self>) -> Self {
-        let ids = || presence.running.iter().map(|running| running.id.clone()).collect();
-        let runs = same.map_or_else(|| Arc::new(ids()), |same| Arc::clone(&same.runs));
-        Self { remote, presence: Arc::new(presence), runs, last_heard: Instant::now() }
-    }
 }
 
 #[derive(Default)]
@@ -267,7 +256,7 @@ impl Members {
         let mut state = self.lock();
         let peer = presence.peer.clone();
         if presence.state == State::Gone {
-            let member = Member::new(remote, presence, None);
+            let member = Member { remote, presence: Arc::new(presence), last_heard: Instant::now() };
             let ended = state.members.remove(&peer).map(|member| member.remote);
             state.remember(peer, member);
             self.publish_view(&state);
@@ -282,7 +271,7 @@ impl Members {
         }
         remote.heard(&presence);
         let is_same = before.is_some_and(|member| says_the_same(&member.presence, &presence));
-        let member = Member::new(Arc::clone(&remote), presence, before.filter(|_| is_same));
+        let member = Member { remote: Arc::clone(&remote), presence: Arc::new(presence), last_heard: Instant::now() };
         state.left.remove(&peer);
         let replaced = state.members.insert(peer, member).map(|member| member.remote);
         if !is_same {
@@ -297,7 +286,6 @@ impl Members {
         for member in state.members.values() {
             view.by_tag.insert(member.remote.session.incoming_tag(), Arc::clone(&member.remote));
             view.present.push(Arc::clone(&member.presence));
-            view.by_peer.insert(member.presence.peer.clone(), Arc::clone(&member.runs));
             if member.presence.state == State::Ready {
                 for running in &member.presence.running {
                     let targets = view.by_entity.entry(running.id.clone()).or_default();

@@ -11,7 +11,7 @@ use tokio::time::Instant;
 use tokio_util::task::AbortOnDropHandle;
 
 use crate::error::{CallError, Result};
-use crate::id::{EntityId, LatticeName, PeerId};
+use crate::id::{LatticeName, PeerId};
 use crate::identity::claims::{PeerClaims, Verified};
 use crate::identity::peer::Identity;
 use crate::identity::trust::Trust;
@@ -131,25 +131,6 @@ impl Peer {
     /// The peers that are there now, a snapshot.
     pub fn present(&self) -> Vec<Arc<Presence>> {
         self.members.view().present.clone()
-    }
-
-    /// Whether `peer` says that it runs `entity`.
-    pub fn runs(&self, peer: &PeerId, entity: &EntityId) -> bool {
-        self.members.view().by_peer.get(peer).is_some_and(|runs| runs.contains(entity))
-    }
-
-    /// The peers that run `entity`; if there are none, waits until there is one, at most for `longest`.
-    pub async fn running(&self, entity: &EntityId, longest: Duration) -> Vec<Arc<Presence>> {
-        let latest = Instant::now() + longest;
-        loop {
-            let changed = self.members.changed();
-            let present = self.present();
-            let is_run = |presence: &Arc<Presence>| presence.running.iter().any(|running| running.id == *entity);
-            let running: Vec<_> = present.into_iter().filter(is_run).collect();
-            if !running.is_empty() || tokio::time::timeout_at(latest, changed).await.is_err() {
-                return running;
-            }
-        }
     }
 
     /// How many frames were refused since joining.

@@ -1,11 +1,19 @@
 //! What is known of a lattice: the one input of planning besides the intent.
 //!
-//! Types only, made by whoever watches the lattice. Whatever is an `Option` here is `None` when it is *not known*, which
-//! is never a reason to stop, delete or replace anything.
+//! Here are its types. Whatever is an `Option` in them is `None` when it is *not known*, which is never a reason to stop,
+//! delete or replace anything. [`watcher`] looks at the lattice, [`eye`] has what it saw, [`sight`] makes the look of it.
 
 mod attempt;
+mod detail;
+mod eye;
 mod host;
+mod inventory;
 mod owner;
+mod presence;
+mod records;
+mod sight;
+mod told;
+mod watcher;
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -20,6 +28,13 @@ pub use self::host::{
     TAINT_PREFIX, WEIGHT_LABEL,
 };
 pub use self::owner::{GENERATION, LinkKey, Owned, Owner};
+
+pub use self::presence::{Believes, SUSPECT};
+
+pub(crate) use self::owner::OWNED;
+pub(crate) use self::sight::Sight;
+pub(crate) use self::told::{News, Told};
+pub(crate) use self::watcher::{Observer, Senses, Sign};
 
 use crate::intent::AppName;
 use crate::plan::ActionKey;

@@ -9,6 +9,9 @@ use trellis_lattice::message::link::Link;
 
 use crate::intent::AppName;
 
+/// What the keys of ledgers begin with in the lattice's store; the rest is the application's name.
+pub(crate) const OWNED: &str = "wadm.owned.";
+
 const MANAGED_BY: &str = "wasmcloud.dev/managed-by";
 const APP: &str = "wasmcloud.dev/appspec";
 const SCALER: &str = "wasmcloud.dev/scaler";
@@ -93,7 +96,7 @@ impl std::fmt::Display for LinkKey {
     }
 }
 
-/// What an application made that carries no annotations: its ledger, kept under `wadm/owned/<app>`.
+/// What an application made that carries no annotations: its ledger, kept under `wadm.owned.<app>`.
 ///
 /// An entry is written before the thing is made and erased after it is gone, so that the ledger may name too much but
 /// never too little.

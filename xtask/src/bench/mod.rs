@@ -124,8 +124,15 @@ fn describe(group: Group) -> String {
 fn prepare(workspace: &Workspace, environment: &Environment, rounds: u32) -> Result<Setting> {
     guests::build(workspace, environment)?;
     step::heading("bench: trellis, the bare host and the driver");
-    // The whole workspace decides about features, so that this shares what the other builds of a release make.
-    step::run(&mut workspace.cargo(["build", "--release", "--locked", "--workspace", "--bins"]))?;
+    // The packages that decide about features, so that this shares what the other builds of a release make.
+    step::run(&mut workspace.cargo([
+        "build",
+        "--release",
+        "--locked",
+        "--package=trellis",
+        "--package=trellis-bench-bare",
+        "--package=trellis-bench-driver",
+    ]))?;
     let release = workspace.target().join("release");
     Ok(Setting {
         trellis: workspace.trellis(),

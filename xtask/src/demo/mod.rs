@@ -44,7 +44,7 @@ pub(crate) fn run(workspace: &Workspace, environment: &Environment, mode: Mode) 
         signal_hook::flag::register(signal, Arc::clone(&is_ended)).context("cannot wait for Ctrl-C")?;
     }
     step::heading("demo: trellis");
-    step::run(&mut workspace.cargo(["build", "--release", "--workspace", "--bins"]))?;
+    step::run(&mut workspace.cargo(["build", "--release", "-p", "trellis"]))?;
     guests::build(workspace, environment)?;
 
     step::heading("demo: a lattice of two hosts in one process");

@@ -90,6 +90,11 @@ impl Faults {
         self.plan().cut.clear();
     }
 
+    /// A number below `count`, by the same dice.
+    pub(super) fn draw(&self, count: usize) -> usize {
+        self.plan().dice.random_range(0..count)
+    }
+
     fn plan(&self) -> MutexGuard<'_, Plan> {
         self.0.plan.lock().unwrap_or_else(PoisonError::into_inner)
     }

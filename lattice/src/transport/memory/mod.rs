@@ -80,6 +80,11 @@ impl Shared {
         self.next_id.fetch_add(1, Ordering::Relaxed)
     }
 
+    /// One of `count` members of a queue group; the dice of the faults, if there are any, so that a seed decides all.
+    fn draw(&self, count: usize) -> usize {
+        self.faults.as_ref().map_or_else(|| rand::random_range(0..count), |faults| faults.draw(count))
+    }
+
     fn check_open(&self) -> Result<()> {
         if self.is_closed.load(Ordering::Acquire) {
             return Err(Error::new(ErrorKind::Disconnected, "the bus of this process is closed"));
@@ -157,17 +162,21 @@ impl MemoryTransport {
         check(message)?;
         let mut gone = Vec::new();
         let mut interested = 0;
-        self.bus.read().visit(&message.subject, |member| {
-            if echo == Echo::OthersOnly && member.owner == self.owner {
-                return Delivery::Gone;
-            }
-            let delivery = self.deliver(member, message);
-            match delivery {
-                Delivery::Taken | Delivery::Lost => interested += 1,
-                Delivery::Gone => gone.push(member.address()),
-            }
-            delivery
-        });
+        self.bus.read().visit(
+            &message.subject,
+            |count| self.bus.draw(count),
+            |member| {
+                if echo == Echo::OthersOnly && member.owner == self.owner {
+                    return Delivery::Gone;
+                }
+                let delivery = self.deliver(member, message);
+                match delivery {
+                    Delivery::Taken | Delivery::Lost => interested += 1,
+                    Delivery::Gone => gone.push(member.address()),
+                }
+                delivery
+            },
+        );
         if !gone.is_empty() {
             let mut routes = self.bus.write();
             gone.iter().for_each(|address| routes.remove(address));
@@ -187,9 +196,13 @@ impl MemoryTransport {
         let status = Some(Status::NoResponders);
         let message =
             Message { subject: reply.clone(), reply: None, headers: Headers::new(), payload: Bytes::new(), status };
-        self.bus.read().visit(reply, |member| {
-            if member.owner == self.owner { member.sink.deliver(&message) } else { Delivery::Gone }
-        });
+        self.bus.read().visit(
+            reply,
+            |count| self.bus.draw(count),
+            |member| {
+                if member.owner == self.owner { member.sink.deliver(&message) } else { Delivery::Gone }
+            },
+        );
     }
 
     /// Subscribes `sink`, until the registration is dropped.

@@ -60,9 +60,15 @@ impl Routes {
         }
     }
 
-    /// Calls `visit` for each member that a message on `subject` is for. Of a queue group one random member is
-    /// visited, and the next ones only as long as nobody has taken it; a group is one even over several patterns.
-    pub(super) fn visit(&self, subject: &Subject, mut visit: impl FnMut(&Member) -> Delivery) {
+    /// Calls `visit` for each member that a message on `subject` is for. Of a queue group the member that `draw` picks
+    /// out of so many is visited, and the next ones only as long as nobody has taken it; a group is one even over
+    /// several patterns.
+    pub(super) fn visit(
+        &self,
+        subject: &Subject,
+        draw: impl Fn(usize) -> usize,
+        mut visit: impl FnMut(&Member) -> Delivery,
+    ) {
         let literal = self.literals.get(subject);
         let mut wild = Vec::new();
         if !self.patterns.is_empty() {
@@ -77,7 +83,7 @@ impl Routes {
                 let is_first = !interests().take(nth).any(|earlier| earlier.group(name).is_some());
                 if is_first {
                     let members = || interests().skip(nth).filter_map(|later| later.group(name)).flatten();
-                    let start = rand::random_range(0..members().count());
+                    let start = draw(members().count());
                     let turn = members().skip(start).chain(members().take(start));
                     turn.map(&mut visit).find(|delivery| *delivery == Delivery::Taken);
                 }
@@ -217,9 +223,13 @@ mod tests {
         address
     }
 
+    fn any(count: usize) -> usize {
+        rand::random_range(0..count)
+    }
+
     fn visited(routes: &Routes, text: &str, answer: Delivery) -> Vec<u64> {
         let mut ids = Vec::new();
-        routes.visit(&subject(text), |member| {
+        routes.visit(&subject(text), any, |member| {
             ids.push(member.id);
             answer
         });

@@ -1,0 +1,138 @@
+//! One action as a command: what is sent for it, and to whom.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use trellis_lattice::control::{Client, Patience, Until};
+use trellis_lattice::error::{Error, ErrorKind, Result};
+use trellis_lattice::id::{EntityId, HostId, LatticeName};
+use trellis_lattice::message::command::{DeleteLink, ScaleComponent, StartProvider};
+use trellis_lattice::store::{Expect, Key, SharedStore};
+use trellis_lattice::transport::SharedTransport;
+
+use super::RollBack;
+use crate::intent::AppName;
+use crate::observe::{LinkKey, OWNED, Owned};
+use crate::plan::{self, Action, Deed, ScaleActor};
+
+/// How long a host may take to acknowledge a command, and the store a write.
+const PATIENCE: Duration = Duration::from_secs(2);
+
+/// What an executor works with.
+#[derive(Clone)]
+pub(crate) struct Tools {
+    pub(crate) transport: SharedTransport,
+    pub(crate) lattice: LatticeName,
+    pub(crate) store: SharedStore,
+    pub(crate) roll_back: Arc<dyn RollBack>,
+}
+
+/// What commands are sent with. Cheap to clone.
+#[derive(Clone)]
+pub(super) struct Means {
+    client: Client,
+    store: SharedStore,
+    roll_back: Arc<dyn RollBack>,
+}
+
+impl Means {
+    pub(super) fn new(tools: Tools) -> Self {
+        let Tools { transport, lattice, store, roll_back } = tools;
+        let patience = Patience { request: PATIENCE, ..Patience::default() };
+        let client = Client::new(transport, lattice).with_patience(patience).waiting(Until::Taken);
+        Self { client, store, roll_back }
+    }
+
+    /// Does what `action` says, with `token`. `Ok` means that it was taken.
+    pub(super) async fn carry_out(self, action: Action, token: u64) -> Result<()> {
+        let client = self.client.clone().with_fence(token);
+        match &action.deed {
+            Deed::RecordOwned { instead_of, owned } => self.record(&action.app, instead_of.as_ref(), owned).await,
+            Deed::PutConfig { name, values } => client.put_config(name, values).await.map(drop),
+            Deed::DeleteConfig { name } => client.delete_config(name).await.map(drop),
+            Deed::PutLink { link } => client.put_link(link).await.map(drop),
+            Deed::DeleteLink { link } => client.delete_link(&delete_link(link)).await.map(drop),
+            Deed::ScaleActor(actor) | Deed::UpdateActor(actor) => client.scale(&scale(actor)).await.map(drop),
+            Deed::StopActor { host, id, reference, owner } => {
+                let stop = ScaleComponent {
+                    component_ref: reference.to_string(),
+                    annotations: Some(owner.annotations()),
+                    ..bare(host, id)
+                };
+                client.scale(&stop).await.map(drop)
+            }
+            Deed::StartProvider(provider) => client.start_provider(&start(provider)).await.map(drop),
+            Deed::StopProvider { host, id } => client.stop_provider(host, id).await.map(drop),
+            Deed::RollBack { to, why } => self.roll_back.roll_back(&action.app, action.generation, to, why).await,
+        }
+    }
+
+    /// Writes a ledger, if it is what the planner saw.
+    async fn record(&self, app: &AppName, instead_of: Option<&Owned>, owned: &Owned) -> Result<()> {
+        let key = Key::parse(&format!("{OWNED}{app}")).expect("an application's name fits into a key");
+        let found = self.within(self.store.get(&key)).await?;
+        let known = found.as_ref().and_then(|record| serde_json::from_slice::<Owned>(&record.value).ok());
+        if known.as_ref() == Some(owned) {
+            return Ok(());
+        }
+        if known.as_ref() != instead_of {
+            return Err(Error::new(ErrorKind::Conflict, format!("the ledger of {app} was changed by somebody else")));
+        }
+        let expect = found.map_or(Expect::Absent, |record| Expect::At(record.revision));
+        if owned == &Owned::default() {
+            return self.within(self.store.delete(&key, expect)).await;
+        }
+        let value = Bytes::from(serde_json::to_vec(owned).expect("a ledger is names"));
+        self.within(self.store.put(&key, value, expect)).await.map(drop)
+    }
+
+    async fn within<T>(&self, answer: impl Future<Output = Result<T>>) -> Result<T> {
+        let late = |_elapsed| Err(Error::new(ErrorKind::Timeout, "the lattice's store did not answer in time"));
+        tokio::time::timeout(PATIENCE, answer).await.unwrap_or_else(late)
+    }
+}
+
+fn bare(host: &HostId, id: &EntityId) -> ScaleComponent {
+    ScaleComponent {
+        component_ref: String::new(),
+        component_id: id.clone(),
+        count: 0,
+        host_id: host.clone(),
+        config: Vec::new(),
+        allow_update: false,
+        annotations: None,
+        component_limits: None,
+    }
+}
+
+fn scale(actor: &ScaleActor) -> ScaleComponent {
+    ScaleComponent {
+        component_ref: actor.reference.to_string(),
+        count: actor.count,
+        config: actor.config.to_vec(),
+        allow_update: true,
+        annotations: Some(actor.owner.annotations()),
+        component_limits: actor.limits.to_command(),
+        ..bare(&actor.host, &actor.id)
+    }
+}
+
+fn start(provider: &plan::StartProvider) -> StartProvider {
+    StartProvider {
+        provider_id: provider.id.clone(),
+        provider_ref: provider.reference.to_string(),
+        host_id: provider.host.clone(),
+        config: provider.config.to_vec(),
+        annotations: Some(provider.owner.annotations()),
+    }
+}
+
+fn delete_link(link: &LinkKey) -> DeleteLink {
+    DeleteLink {
+        source_id: link.source.clone(),
+        name: link.name.clone(),
+        wit_namespace: link.namespace.clone(),
+        wit_package: link.package.clone(),
+    }
+}

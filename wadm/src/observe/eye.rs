@@ -1,0 +1,187 @@
+//! What was seen so far, as state. Does nothing by itself; [`super::watcher`] feeds it.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use tokio::time::Instant;
+use trellis_lattice::id::{ConfigName, HostId};
+use trellis_lattice::message::command::StringMap;
+use trellis_lattice::message::inventory::HostInventory;
+use trellis_lattice::message::link::Link;
+use trellis_lattice::message::record::{CONFIGS, LINKS};
+
+use super::detail::Detail;
+use super::owner::OWNED;
+use super::presence::{Believes, News, Roll, SUSPECT};
+use super::records::Records;
+use super::sight::{SeenHost, Sight};
+use super::told::{self, Told};
+use super::{LinkKey, Owned};
+use crate::intent::AppName;
+
+/// A host that was silent for so long is forgotten.
+const FORGET: Duration = Duration::from_secs(24 * 3_600);
+
+/// An unsettled view is believed after so long: hosts that are silent together for a minute are lost together.
+const DOUBT: Duration = Duration::from_secs(60);
+
+/// Everything that was seen.
+#[derive(Debug)]
+pub(super) struct Eye {
+    believes: Believes,
+    roll: Roll,
+    details: BTreeMap<HostId, Detail>,
+    /// Why links failed, by the hosts that said so.
+    failures: BTreeMap<(HostId, LinkKey), String>,
+    pub(super) links: Records<Link>,
+    pub(super) configs: Records<StringMap>,
+    pub(super) owned: Records<Owned>,
+    connected: Option<Instant>,
+    settle: Duration,
+}
+
+impl Eye {
+    /// An eye that saw nothing. The connection has to be up for `settle` before anything is concluded.
+    pub(super) fn new(believes: Believes, settle: Duration) -> Self {
+        Self {
+            believes,
+            roll: Roll::default(),
+            details: BTreeMap::new(),
+            failures: BTreeMap::new(),
+            links: Records::default(),
+            configs: Records::default(),
+            owned: Records::default(),
+            connected: None,
+            settle,
+        }
+    }
+
+    /// Whether our own connection is up.
+    pub(super) fn connection(&mut self, is_up: bool, now: Instant) {
+        self.connected = if is_up { self.connected.or(Some(now)) } else { None };
+    }
+
+    /// Takes in a presence frame; whether it is news.
+    pub(super) fn hear(&mut self, frame: &[u8], now: Instant) -> bool {
+        let Some((host, presence)) = self.believes.check(frame) else { return false };
+        let boot = presence.boot;
+        match self.roll.hear(&host, presence, now) {
+            News::None => false,
+            News::Gone => {
+                self.details.remove(&host);
+                self.failures.retain(|(of, _), _| *of != host);
+                true
+            }
+            News::Changed => {
+                let detail = self.details.entry(host).or_insert_with(|| Detail::unknown(boot, now));
+                detail.changed(boot, now);
+                true
+            }
+        }
+    }
+
+    /// Takes in an event: it says what to look at, and why something failed.
+    pub(super) fn told(&mut self, told: &Told, now: Instant) {
+        match &told.news {
+            told::News::LinkFailed { link, reason } => {
+                self.failures.insert((told.host.clone(), link.clone()), reason.clone());
+            }
+            told::News::LinkSet(link) => self.failures.retain(|(_, of), _| of != link),
+            _ => {}
+        }
+        if let Some(detail) = self.details.get_mut(&told.host) {
+            detail.touched(now);
+        }
+    }
+
+    /// The next host to ask, which is asked from now on.
+    pub(super) fn ask_next(&mut self, now: Instant) -> Option<HostId> {
+        let due = self.details.iter().filter(|(_, detail)| detail.is_due(now)).map(|(host, _)| host);
+        let host = due.into_iter().find(|host| self.roll.is_heard(host, now)).cloned()?;
+        self.details.get_mut(&host)?.asking();
+        Some(host)
+    }
+
+    /// What came of a question that was sent at `asked`; whether it is news.
+    pub(super) fn answered(&mut self, host: &HostId, asked: Instant, answer: Option<HostInventory>) -> bool {
+        let answer = answer.filter(|inventory| inventory.host_id == *host);
+        self.details.get_mut(host).is_some_and(|detail| detail.answered(asked, answer, Instant::now()))
+    }
+
+    /// When there is something to do again, if nothing happens until then.
+    pub(super) fn next_due(&self, now: Instant) -> Option<Instant> {
+        let heard = self.details.iter().filter(|(host, _)| self.roll.is_heard(host, now));
+        let due = heard.filter_map(|(_, detail)| detail.due());
+        due.chain(self.roll.next_suspect(now)).min()
+    }
+
+    /// Whether a host became suspect after `before`, or a doubt ended by itself.
+    pub(super) fn time_tells(&self, before: Instant, now: Instant) -> bool {
+        let passed = |at: Instant| at > before && at <= now;
+        let settled = self.connected.is_some_and(|connected| passed(connected + self.settle));
+        settled || self.roll.iter().any(|(_, heard)| passed(heard.last + SUSPECT) || passed(heard.last + DOUBT))
+    }
+
+    /// Forgets hosts that were silent for very long.
+    pub(super) fn sweep(&mut self, now: Instant) {
+        let long = self.roll.iter().filter(|(_, heard)| now.duration_since(heard.last) > FORGET);
+        for host in long.map(|(host, _)| host.clone()).collect::<Vec<_>>() {
+            self.roll.forget(&host);
+            self.details.remove(&host);
+            self.failures.retain(|(of, _), _| *of != host);
+        }
+    }
+
+    /// Everything as it is seen at `now`.
+    pub(super) fn sight(&self, now: Instant) -> Sight {
+        let hosts = self.roll.iter().map(|(id, heard)| {
+            let detail = self.details.get(id);
+            let seen = SeenHost {
+                boot: heard.boot,
+                state: heard.state,
+                heard: heard.last,
+                silent: now.duration_since(heard.last),
+                inventory: detail.and_then(Detail::inventory),
+                asked: detail.and_then(Detail::asked),
+            };
+            (id.clone(), seen)
+        });
+        let links = self.links.all(LINKS);
+        let configs = self.configs.all(CONFIGS);
+        let owned = self.owned.all(OWNED);
+        Sight {
+            at: now,
+            hosts: hosts.collect(),
+            failures: self.failures.clone(),
+            links: links.map(|links| links.map(|(_, link)| (LinkKey::of(link), link.clone())).collect()),
+            configs: configs.map(|configs| {
+                configs.filter_map(|(name, config)| Some((ConfigName::parse(name).ok()?, config.clone()))).collect()
+            }),
+            owned: owned.map(|owned| {
+                owned.filter_map(|(app, owned)| Some((AppName::parse(app).ok()?, owned.clone()))).collect()
+            }),
+            doubt: self.doubt(now),
+        }
+    }
+
+    /// Why nothing is to be concluded from what is not seen, if so.
+    fn doubt(&self, now: Instant) -> Option<String> {
+        let Some(connected) = self.connected else { return Some("the connection to the lattice is down".to_owned()) };
+        if now.duration_since(connected) < self.settle {
+            return Some("the connection to the lattice is new: hosts are still being heard".to_owned());
+        }
+        if !(self.links.is_complete() && self.configs.is_complete() && self.owned.is_complete()) {
+            return Some("the lattice's store has not told its records yet".to_owned());
+        }
+        let ages = || self.roll.iter().map(|(_, heard)| now.duration_since(heard.last));
+        let heard = ages().filter(|age| *age <= SUSPECT).count();
+        let silent = ages().filter(|age| *age > SUSPECT && *age < DOUBT).count();
+        // Of two hosts one is half; who hears the other one knows that it is not deaf.
+        if silent > heard || (silent == heard && silent > 1) {
+            return Some(format!("{silent} of {} hosts are silent at once", silent + heard));
+        }
+        let is_unknown = |host: &HostId| self.details.get(host).is_none_or(|detail| detail.inventory().is_none());
+        let unknown = self.roll.iter().filter(|(host, _)| self.roll.is_heard(host, now) && is_unknown(host)).count();
+        (unknown * 2 > heard).then(|| format!("{unknown} of {heard} hosts have not said yet what they run"))
+    }
+}

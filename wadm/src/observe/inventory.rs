@@ -1,0 +1,71 @@
+//! A host's answer, in the words of planning.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use trellis_lattice::id::EntityId;
+use trellis_lattice::message::command::StringMap;
+use trellis_lattice::message::inventory::{ComponentEntry, HostInventory, ProviderEntry};
+
+use super::{Actor, Capacity, Inventory, Limits, Owner, Provider, Readiness};
+
+/// What a host says of itself.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Answer {
+    pub(super) name: String,
+    pub(super) labels: StringMap,
+    pub(super) capacity: Capacity,
+    pub(super) runs: Inventory,
+    /// The highest fencing token that it knows.
+    pub(crate) fence: u64,
+}
+
+impl Answer {
+    /// Reads an inventory.
+    pub(super) fn of(inventory: &HostInventory) -> Self {
+        let capacity = inventory.capacity.map_or_else(Capacity::default, |capacity| Capacity {
+            memory_bytes: Some(capacity.memory_bytes),
+            cpu_millis: Some(capacity.cpu_millis),
+            max_instances: Some(capacity.max_instances.into()),
+        });
+        let runs = Inventory {
+            actors: inventory.components.iter().map(actor).collect::<BTreeMap<_, _>>(),
+            providers: inventory.providers.iter().map(provider).collect(),
+        };
+        Self {
+            name: inventory.friendly_name.clone(),
+            labels: inventory.labels.clone(),
+            capacity,
+            runs,
+            fence: inventory.fence.unwrap_or(0),
+        }
+    }
+}
+
+fn actor(entry: &ComponentEntry) -> (EntityId, Actor) {
+    let actor = Actor {
+        reference: entry.image_ref.as_str().into(),
+        max_instances: entry.max_instances,
+        owner: owner(entry.annotations.as_ref()),
+        limits: Some(Limits::of(entry.limits.as_ref())),
+        config: None,
+        readiness: Readiness::Running,
+        exports: None,
+    };
+    (entry.id.clone(), actor)
+}
+
+fn provider(entry: &ProviderEntry) -> (EntityId, Provider) {
+    let provider = Provider {
+        reference: entry.image_ref.as_deref().map(Arc::from),
+        owner: owner(entry.annotations.as_ref()),
+        config: None,
+        readiness: Readiness::Running,
+        links: BTreeMap::new(),
+    };
+    (entry.id.clone(), provider)
+}
+
+fn owner(annotations: Option<&StringMap>) -> Option<Arc<Owner>> {
+    annotations.and_then(Owner::of).map(Arc::new)
+}

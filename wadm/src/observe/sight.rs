@@ -1,0 +1,106 @@
+//! One look at the lattice: a snapshot of what was seen, and the [`Observed`] that it makes.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::time::Instant;
+use trellis_lattice::id::{BootId, ConfigName, HostId};
+use trellis_lattice::message::command::StringMap;
+use trellis_lattice::message::link::Link;
+use trellis_lattice::message::presence::State;
+
+use super::inventory::Answer;
+use super::presence::SUSPECT;
+use super::{Attempt, Capacity, Health, Host, Inventory, LinkKey, Observed, Owned, Rollout, Seen, View};
+use crate::clock::Clock;
+use crate::intent::AppName;
+use crate::plan::ActionKey;
+
+/// Everything that is seen at one moment.
+#[derive(Debug, Clone)]
+pub(crate) struct Sight {
+    pub(crate) at: Instant,
+    pub(crate) hosts: BTreeMap<HostId, SeenHost>,
+    /// Why links failed, by the hosts that said so.
+    pub(super) failures: BTreeMap<(HostId, LinkKey), String>,
+    pub(super) links: Option<BTreeMap<LinkKey, Link>>,
+    pub(super) configs: Option<BTreeMap<ConfigName, StringMap>>,
+    pub(super) owned: Option<BTreeMap<AppName, Owned>>,
+    /// Why nothing is to be concluded from what is not seen, if so.
+    pub(super) doubt: Option<String>,
+}
+
+/// A host as it is seen.
+#[derive(Debug, Clone)]
+pub(crate) struct SeenHost {
+    pub(crate) boot: BootId,
+    pub(super) state: State,
+    pub(super) heard: Instant,
+    pub(crate) silent: Duration,
+    /// What it said when it was asked; `None` as long as this run of it has not answered.
+    pub(crate) inventory: Option<Arc<Answer>>,
+    /// When that question was sent.
+    pub(crate) asked: Option<Instant>,
+}
+
+impl Sight {
+    /// What planning is told, with what is known of rollouts and commands.
+    pub(crate) fn observed(
+        &self,
+        clock: Clock,
+        rollouts: BTreeMap<AppName, Rollout>,
+        attempts: BTreeMap<ActionKey, Attempt>,
+    ) -> Observed {
+        let view = match &self.doubt {
+            None => View::Settled,
+            Some(why) => View::Unsettled { why: why.clone() },
+        };
+        let hosts = self.hosts.iter().map(|(id, seen)| (id.clone(), self.host(id, seen, clock)));
+        Observed {
+            view,
+            hosts: hosts.collect(),
+            links: self.links.clone(),
+            configs: self.configs.clone(),
+            owned: self.owned.clone(),
+            rollouts,
+            attempts,
+        }
+    }
+
+    /// The highest fencing token that any host knows.
+    pub(crate) fn fence(&self) -> u64 {
+        self.hosts.values().filter_map(|seen| Some(seen.inventory.as_ref()?.fence)).max().unwrap_or(0)
+    }
+
+    fn host(&self, id: &HostId, seen: &SeenHost, clock: Clock) -> Host {
+        let state = match seen.state {
+            _ if seen.silent > SUSPECT => Seen::Silent { since: clock.at(seen.heard) },
+            State::Ready => Seen::Present,
+            State::Draining | State::Gone => Seen::Leaving,
+        };
+        let Some(answer) = &seen.inventory else {
+            let (name, labels) = (id.to_string(), StringMap::new());
+            return Host { name, labels, capacity: Capacity::default(), seen: state, inventory: None };
+        };
+        Host {
+            name: answer.name.clone(),
+            labels: answer.labels.clone(),
+            capacity: answer.capacity,
+            seen: state,
+            inventory: Some(self.with_failures(id, answer.runs.clone())),
+        }
+    }
+
+    /// Puts in what a host told of links that failed at its providers.
+    fn with_failures(&self, id: &HostId, mut runs: Inventory) -> Inventory {
+        for ((host, link), reason) in &self.failures {
+            for end in [&link.source, &link.target] {
+                if let Some(provider) = runs.providers.get_mut(end).filter(|_| host == id) {
+                    provider.links.insert(link.clone(), Health::Failed { reason: reason.clone() });
+                }
+            }
+        }
+        runs
+    }
+}
