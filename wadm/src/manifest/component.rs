@@ -2,13 +2,12 @@
 
 use std::collections::BTreeMap;
 
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 
 use crate::manifest::scaler::Trait;
 
 /// An actor or a provider.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Component {
     /// Its name in this application.
     pub name: String,
@@ -18,15 +17,15 @@ pub struct Component {
     /// Where it comes from, its configs and secrets.
     pub properties: ImageProperties,
     /// How it is scaled and linked.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[serde(skip_serializing_if = "Vec::is_empty")]
     pub traits: Vec<Trait>,
 }
 
 /// Whether a component is an actor or a provider.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 pub enum Kind {
     /// A WebAssembly component.
-    #[serde(rename = "component", alias = "actor")]
+    #[serde(rename = "component")]
     Actor,
     /// A capability provider.
     #[serde(rename = "capability")]
@@ -34,8 +33,8 @@ pub enum Kind {
 }
 
 /// Properties of an actor or a provider.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(try_from = "RawProperties", into = "RawProperties")]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(into = "RawProperties")]
 pub struct ImageProperties {
     /// Where it comes from.
     pub source: Source,
@@ -57,8 +56,7 @@ pub enum Source {
 }
 
 /// A component of another application.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct SharedApplication {
     /// The application.
     pub name: String,
@@ -67,19 +65,17 @@ pub struct SharedApplication {
 }
 
 /// A config; without properties it is managed elsewhere and must exist.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Config {
     /// Its name in this application.
     pub name: String,
     /// Its content.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub properties: Option<BTreeMap<String, String>>,
 }
 
 /// A reference to a secret.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Secret {
     /// The name under which it is read.
     pub name: String,
@@ -88,47 +84,32 @@ pub struct Secret {
 }
 
 /// Where a secret is.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct SecretSource {
     /// The policy that names the backend.
     pub policy: String,
     /// The key in the backend.
     pub key: String,
     /// A field of it.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub field: Option<String>,
     /// A version of it.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub version: Option<String>,
 }
 
-#[derive(Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[derive(Serialize)]
 struct RawProperties {
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none")]
     image: Option<String>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none")]
     application: Option<SharedApplication>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none")]
     id: Option<String>,
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[serde(skip_serializing_if = "Vec::is_empty")]
     config: Vec<Config>,
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[serde(skip_serializing_if = "Vec::is_empty")]
     secrets: Vec<Secret>,
-}
-
-impl TryFrom<RawProperties> for ImageProperties {
-    type Error = &'static str;
-
-    fn try_from(raw: RawProperties) -> Result<Self, Self::Error> {
-        let source = match (raw.image, raw.application) {
-            (Some(image), None) => Source::Image(image),
-            (None, Some(application)) => Source::Shared(application),
-            _ => return Err("properties need either `image` or `application`, not both and not none"),
-        };
-        Ok(Self { source, id: raw.id, config: raw.config, secrets: raw.secrets })
-    }
 }
 
 impl From<ImageProperties> for RawProperties {

@@ -2,13 +2,13 @@
 
 use std::collections::BTreeMap;
 
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 
 use crate::manifest::component::Component;
 
 /// An application as its author writes it.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
 pub struct Manifest {
     /// The one version there is.
     pub api_version: ApiVersion,
@@ -21,7 +21,7 @@ pub struct Manifest {
 }
 
 /// The version of the manifest's dialect.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 pub enum ApiVersion {
     /// OAM v1beta1.
     #[serde(rename = "core.oam.dev/v1beta1")]
@@ -29,39 +29,36 @@ pub enum ApiVersion {
 }
 
 /// The kind of a manifest.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 pub enum ApplicationKind {
     /// An application.
     Application,
 }
 
 /// Name and annotations of an application.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Metadata {
     /// Letters, digits, `-` and `_` only.
     pub name: String,
     /// `version`, `description` and `experimental.wasmcloud.dev/shared` have a meaning.
     pub annotations: BTreeMap<String, String>,
     /// For people.
-    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub labels: BTreeMap<String, String>,
 }
 
 /// What an application is made of.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Application {
     /// Actors and providers.
     pub components: Vec<Component>,
     /// Where secrets come from.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[serde(skip_serializing_if = "Vec::is_empty")]
     pub policies: Vec<Policy>,
 }
 
 /// A policy, e.g. the backend of secrets (`policy.secret.wasmcloud.dev/v1alpha1`).
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Policy {
     /// What secrets refer to.
     pub name: String,

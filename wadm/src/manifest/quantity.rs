@@ -4,7 +4,7 @@ use std::fmt;
 use std::str::FromStr;
 use std::time::Duration;
 
-use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
+use serde::{Serialize, Serializer};
 
 /// Why a text is no such quantity: what is expected, and an example.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -21,21 +21,8 @@ macro_rules! written_as_text {
                 serializer.collect_str(self)
             }
         }
-        read_as_text!($name);
     };
 }
-
-macro_rules! read_as_text {
-    ($name:ident) => {
-        impl<'de> Deserialize<'de> for $name {
-            fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-                String::deserialize(deserializer)?.parse().map_err(de::Error::custom)
-            }
-        }
-    };
-}
-
-read_as_text!(Amount);
 
 /// A size in bytes, written `512`, `64Ki`, `64Mi`, `2Gi`; `KiB`, `MiB`, `GiB` are read too.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]

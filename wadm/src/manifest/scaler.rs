@@ -2,13 +2,13 @@
 
 use std::collections::BTreeMap;
 
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 
 use crate::manifest::component::{Config, Secret};
 use crate::manifest::extension::{AntiAffinity, Readiness, Resilience, Resources, Rollout, Routes, Tolerations};
 
 /// A trait of a component.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize)]
 #[serde(tag = "type", content = "properties", rename_all = "lowercase")]
 pub enum Trait {
     /// So many in the lattice, spread by weight.
@@ -33,35 +33,48 @@ pub enum Trait {
     Routes(Routes),
 }
 
+impl Trait {
+    /// Its `type`.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::SpreadScaler(_) => "spreadscaler",
+            Self::DaemonScaler(_) => "daemonscaler",
+            Self::Link(_) => "link",
+            Self::Resources(_) => "resources",
+            Self::Readiness(_) => "readiness",
+            Self::AntiAffinity(_) => "antiaffinity",
+            Self::Tolerations(_) => "tolerations",
+            Self::Rollout(_) => "rollout",
+            Self::Resilience(_) => "resilience",
+            Self::Routes(_) => "routes",
+        }
+    }
+}
+
 /// How many, and where.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Scaler {
     /// Instances.
-    #[serde(alias = "replicas")]
     pub instances: u32,
     /// Groups of hosts; empty means anywhere.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[serde(skip_serializing_if = "Vec::is_empty")]
     pub spread: Vec<Spread>,
 }
 
 /// A group of hosts and its share.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Spread {
     /// For people and annotations.
     pub name: String,
-    /// Labels that a host must have.
-    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    /// Labels that a host must have. Written even when there are none, as readers of lattice v1 need it.
     pub requirements: BTreeMap<String, String>,
     /// Its share against the others'; 100 when absent.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub weight: Option<u32>,
 }
 
 /// A link from the component that has this trait.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct LinkTrait {
     /// E.g. `wasi`.
     pub namespace: String,
@@ -70,35 +83,34 @@ pub struct LinkTrait {
     /// E.g. `store`, `atomics`.
     pub interfaces: Vec<String>,
     /// Its name; `default` when absent.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub name: Option<String>,
     /// This component's side.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub source: Option<LinkEnd>,
     /// The component that is called.
     pub target: LinkTarget,
     /// The old way to write `source.config`.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[serde(skip_serializing_if = "Vec::is_empty")]
     pub source_config: Vec<Config>,
     /// The old way to write `target.config`.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[serde(skip_serializing_if = "Vec::is_empty")]
     pub target_config: Vec<Config>,
 }
 
 /// Configs and secrets of one side of a link.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 pub struct LinkEnd {
     /// Configs, later ones win.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[serde(skip_serializing_if = "Vec::is_empty")]
     pub config: Vec<Config>,
     /// Secrets.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[serde(skip_serializing_if = "Vec::is_empty")]
     pub secrets: Vec<Secret>,
 }
 
 /// The component that a link calls.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(untagged)]
 pub enum LinkTarget {
     /// Its name, with configs and secrets of its side.
@@ -106,12 +118,21 @@ pub enum LinkTarget {
         /// The component's name.
         name: String,
         /// Configs, later ones win.
-        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        #[serde(skip_serializing_if = "Vec::is_empty")]
         config: Vec<Config>,
         /// Secrets.
-        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        #[serde(skip_serializing_if = "Vec::is_empty")]
         secrets: Vec<Secret>,
     },
     /// Only its name: the old way.
     Name(String),
+}
+
+impl LinkTarget {
+    /// The component's name.
+    pub fn name(&self) -> &str {
+        match self {
+            Self::End { name, .. } | Self::Name(name) => name,
+        }
+    }
 }
