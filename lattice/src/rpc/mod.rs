@@ -18,7 +18,7 @@ use crate::identity::trust::Trust;
 use crate::message::invocation::{Answer, Invocation};
 use crate::message::presence::{Presence, Running, State};
 use crate::subject;
-use crate::transport::{Message, SharedTransport, Subscription};
+use crate::transport::{SharedTransport, Subscription};
 
 mod balance;
 mod client;
@@ -31,7 +31,7 @@ mod stream;
 
 use self::balance::RetryBudget;
 use self::client::Client;
-use self::core::Core;
+use self::core::{Core, Outbox, Outgoing};
 pub use self::core::Refused;
 use self::member::{Members, Remote};
 use self::presence::Voice;
@@ -40,9 +40,6 @@ use self::slot::Slots;
 
 /// The largest value (arguments or result) that is sent in chunks, in bytes; anything larger is a body.
 pub const MAX_VALUE_BYTES: usize = 16 * 1024 * 1024;
-
-/// How many messages may wait to be sent where nothing can be awaited.
-const OUTBOX: usize = 4096;
 
 /// How long saying goodbye may take.
 const FAREWELL: Duration = Duration::from_secs(2);
@@ -99,7 +96,7 @@ impl Peer {
         let everyone = transport.subscribe(subject::presence(lattice), None).await?;
         let questions = transport.subscribe(subject::presence_query(lattice), None).await?;
         transport.flush().await?;
-        let (outbox, posted) = mpsc::channel(OUTBOX);
+        let (outbox, posted) = Outbox::new();
         let peer = Self::assemble(transport, join, serve, outbox);
         peer.start((inbox, slots), (everyone, questions), posted);
         peer.voice.ask().await?;
@@ -155,6 +152,7 @@ impl Peer {
         let _ = tokio::time::timeout(drain, self.server.idle()).await;
         self.voice.announce(State::Gone, None);
         let farewell = async {
+            self.core.until_posted().await;
             self.voice.say().await?;
             self.core.transport.flush().await
         };
@@ -170,7 +168,7 @@ impl Peer {
         transport: SharedTransport,
         join: Join,
         serve: Option<Arc<dyn Serve>>,
-        outbox: mpsc::Sender<Message>,
+        outbox: Outbox,
     ) -> Self {
         let Join { lattice, identity, trust, site } = join;
         let (refused, buffered) = Default::default();
@@ -194,7 +192,7 @@ impl Peer {
         &self,
         (mut inbox, mut slots): (Subscription, Subscription),
         presence: (Subscription, Subscription),
-        mut posted: mpsc::Receiver<Message>,
+        posted: mpsc::Receiver<Outgoing>,
     ) {
         let (client, server) = (Arc::clone(&self.client), Arc::clone(&self.server));
         let receive_calls = async move {
@@ -211,13 +209,7 @@ impl Peer {
             }
         };
         let core = Arc::clone(&self.core);
-        let post = async move {
-            while let Some(message) = posted.recv().await {
-                if let Err(error) = core.publish(message).await {
-                    tracing::debug!(error = %error, "message could not be sent");
-                }
-            }
-        };
+        let post = async move { core.post_all(posted).await };
         let client = Arc::clone(&self.client);
         let on_end = move |ended: &Arc<Remote>| client.end(ended);
         let listen = presence::run(Arc::clone(&self.voice), Arc::clone(&self.members), presence, on_end);

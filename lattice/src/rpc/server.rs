@@ -288,7 +288,7 @@ async fn run(job: Job) {
         }
         Err(error) => {
             let frame = encode_error(lane.prefix(Kind::Error), &error);
-            publish(&server.core, lane.message(frame)).await;
+            server.core.send_soon(lane.message(frame)).await;
         }
     }
 }
@@ -303,20 +303,17 @@ async fn answer(server: &Server, remote: &Remote, head: Head, arrival: Arrival) 
 async fn send(server: &Server, entered: &Entered, lane: Lane, departure: Departure) {
     let (value, body) = departure.parts();
     let frame = ReplyFrame { value, body }.encode(lane.session.outgoing_tag(), lane.id);
-    let rest = departure.rest();
-    let credit = rest.as_ref().map(|_| Arc::new(Credit::default()));
-    if let (Some(credit), Some(entry)) = (&credit, server.lock().get_mut(&entered.key)) {
-        entry.download = Some(Arc::clone(credit));
+    let Some(rest) = departure.rest() else {
+        return server.core.send_soon(lane.message(frame)).await;
+    };
+    let credit = Arc::new(Credit::default());
+    if let Some(entry) = server.lock().get_mut(&entered.key) {
+        entry.download = Some(Arc::clone(&credit));
     }
-    publish(&server.core, lane.message(frame)).await;
-    if let (Some(credit), Some(rest)) = (credit, rest) {
-        pump(Arc::clone(&server.core), lane, credit, rest).await;
-    }
-}
-
-async fn publish(core: &Core, message: Message) {
-    if let Err(error) = core.publish(message).await {
-        tracing::debug!(error = %error, "answer could not be sent");
+    // At once, because the rest must not overtake it.
+    match server.core.publish(lane.message(frame)).await {
+        Ok(()) => pump(Arc::clone(&server.core), lane, credit, rest).await,
+        Err(error) => tracing::debug!(error = %error, "answer could not be sent"),
     }
 }
 

@@ -72,15 +72,20 @@ enum Command {
 
 #[tokio::main(flavor = "multi_thread")]
 async fn main() -> anyhow::Result<()> {
-    let figures = match Arguments::parse().command {
-        Command::Calls { caller, callee, function, interface, count, batches } => {
-            let plan = calls::Plan { function, interface, count, batches };
-            calls::measure(&caller, &callee, &plan).await?
-        }
-        Command::Remote { callee, url, rounds } => remote::measure(&callee, &url, rounds).await?,
-        Command::Start { component, rounds } => start::measure(&component, rounds).await?,
-        Command::Idle { component, actors } => idle::measure(&component, actors).await?,
-    };
+    // On a worker, where hosts make their calls: this task has a thread of its own, which each answer would wake.
+    let figures = tokio::spawn(measure(Arguments::parse().command)).await??;
     println!("{}", serde_json::to_string(&figures)?);
     Ok(())
+}
+
+async fn measure(command: Command) -> anyhow::Result<world::Figures> {
+    match command {
+        Command::Calls { caller, callee, function, interface, count, batches } => {
+            let plan = calls::Plan { function, interface, count, batches };
+            calls::measure(&caller, &callee, &plan).await
+        }
+        Command::Remote { callee, url, rounds } => remote::measure(&callee, &url, rounds).await,
+        Command::Start { component, rounds } => start::measure(&component, rounds).await,
+        Command::Idle { component, actors } => idle::measure(&component, actors).await,
+    }
 }
