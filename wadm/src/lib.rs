@@ -4,6 +4,7 @@
 
 #![forbid(unsafe_code)]
 
+pub mod catalog;
 mod clock;
 mod execute;
 pub mod intent;

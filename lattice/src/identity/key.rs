@@ -104,6 +104,18 @@ impl Key {
     }
 }
 
+/// Whether `signature` over `bytes` is of the key whose public half is `public`.
+///
+/// # Errors
+/// `Untrusted` when it is not, or when `public` is no key.
+pub fn verify(public: &str, bytes: &[u8], signature: &[u8]) -> Result<()> {
+    let checked = KeyPair::from_public_key(public).and_then(|key| key.verify(bytes, signature));
+    checked.map_err(|_| {
+        let shown: String = public.chars().take(56).collect();
+        Error::new(ErrorKind::Untrusted, format!("the signature is not one of {shown}"))
+    })
+}
+
 impl Clone for Key {
     fn clone(&self) -> Self {
         Self::from_seed(&self.seed()).expect("its own seed is valid")
