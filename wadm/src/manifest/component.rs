@@ -22,7 +22,7 @@ pub struct Component {
 }
 
 /// Whether a component is an actor or a provider.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
 pub enum Kind {
     /// A WebAssembly component.
     #[serde(rename = "component")]

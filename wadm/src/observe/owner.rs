@@ -1,6 +1,6 @@
 //! Whose something is: by annotations for what runs, by a ledger for what carries none.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 use serde::{Deserialize, Serialize};
 use trellis_lattice::id::{ConfigName, EntityId, LinkName};
@@ -108,9 +108,6 @@ pub struct Owned {
     /// Its configs.
     #[serde(default)]
     pub configs: BTreeSet<ConfigName>,
-    /// Digests of what was written into each config, to tell others' changes from ours without keeping the content.
-    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    pub written: BTreeMap<ConfigName, String>,
 }
 
 #[cfg(test)]

@@ -19,7 +19,8 @@ pub struct Plan {
     pub problems: Vec<Problem>,
     /// How each deployed or undeployed application stands.
     pub apps: BTreeMap<AppName, AppStatus>,
-    /// For each scaler, why its hosts are its hosts.
+    /// For each scaler, why its hosts are its hosts; empty in lattices so large that nobody could read it, where
+    /// [`explain`](super::explain) tells it of one application.
     pub explanations: Vec<Explanation>,
     /// When to plan again although nothing happened, on the clock of `now`; `None` when never.
     pub next_wake: Option<Duration>,

@@ -1,0 +1,316 @@
+//! One component: from where it runs and where it is to run to what is started, changed and stopped, and in which
+//! order, so that what is ready never falls below what is wanted.
+
+use std::sync::Arc;
+
+use trellis_lattice::id::{ConfigName, HostId};
+
+use super::action::{Deed, ScaleActor, StartProvider};
+use super::desired::{Component, RolloutRule};
+use super::draft::{Draft, For, Proposed};
+use super::placement::{Keep, Subject};
+use super::spread::{Placement, Running, Target};
+use super::world::{HostIndex, World};
+use crate::manifest::Kind;
+use crate::observe::{Owner, Readiness};
+
+/// A component as it runs on a host.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Thing<'a> {
+    pub(super) host: HostIndex,
+    pub(super) count: u32,
+    /// Whether it is what the manifest says now, as far as its host tells.
+    pub(super) is_current: bool,
+    pub(super) reference: Option<&'a Arc<str>>,
+    pub(super) readiness: &'a Readiness,
+    pub(super) owner: &'a Arc<Owner>,
+    /// Whether its host can be reached.
+    pub(super) is_here: bool,
+}
+
+impl Thing<'_> {
+    pub(super) fn is_ready(&self) -> bool {
+        self.is_here && self.readiness.is_ready()
+    }
+}
+
+/// What runs of a component for its application, by host.
+pub(super) fn things<'a>(world: &World<'a>, subject: Subject<'_>) -> Vec<Thing<'a>> {
+    let component = subject.component;
+    let mine = |owner: &Option<Arc<Owner>>| owner.as_ref().is_some_and(|owner| owner.app == *subject.app);
+    let same_config =
+        |config: &Option<Vec<ConfigName>>| config.as_ref().is_none_or(|config| **config == *component.config);
+    match component.kind {
+        Kind::Actor => {
+            let actors = world.actors(&component.id).iter();
+            let thing = |&(host, actor): &(HostIndex, &'a crate::observe::Actor)| {
+                let owner = actor.owner.as_ref().filter(|_| mine(&actor.owner))?;
+                let is_current = actor.reference == component.reference
+                    && actor.limits.is_none_or(|limits| limits == component.limits)
+                    && same_config(&actor.config);
+                let is_here = world.entry(host).host.is_here();
+                let (reference, readiness) = (Some(&actor.reference), &actor.readiness);
+                Some(Thing { host, count: actor.max_instances, is_current, reference, readiness, owner, is_here })
+            };
+            actors.filter_map(thing).collect()
+        }
+        Kind::Provider => {
+            let providers = world.providers(&component.id).iter();
+            let thing = |&(host, provider): &(HostIndex, &'a crate::observe::Provider)| {
+                let owner = provider.owner.as_ref().filter(|_| mine(&provider.owner))?;
+                let same_reference = provider.reference.as_ref().is_none_or(|known| *known == component.reference);
+                let is_current = same_reference && same_config(&provider.config);
+                let is_here = world.entry(host).host.is_here();
+                let (reference, readiness) = (provider.reference.as_ref(), &provider.readiness);
+                Some(Thing { host, count: 1, is_current, reference, readiness, owner, is_here })
+            };
+            providers.filter_map(thing).collect()
+        }
+    }
+}
+
+/// The same for placement.
+pub(super) fn running<'a>(things: &[Thing<'a>]) -> Vec<Running<'a>> {
+    let running = |thing: &Thing<'a>| Running {
+        host: thing.host,
+        count: thing.count,
+        is_ready: thing.is_ready(),
+        spread: &thing.owner.spread,
+    };
+    things.iter().map(running).collect()
+}
+
+/// What becomes of a component in this plan.
+#[derive(Debug, Default)]
+pub(super) struct Course {
+    /// Whether anything of it is planned, under way or held back.
+    pub(super) is_moving: bool,
+    /// What goes wrong on the way, for people; the first of each kind.
+    pub(super) troubles: Vec<String>,
+    /// What was given up, for people.
+    pub(super) given_up: Vec<String>,
+    /// What runs and does not do its work, for people.
+    pub(super) failing: Vec<String>,
+    /// What is ready, up to what is wanted of each host.
+    pub(super) ready: u32,
+}
+
+/// Proposes what brings a component from `things` to `placement`.
+pub(super) struct Mover<'m, 'a> {
+    pub(super) world: &'m World<'a>,
+    pub(super) draft: &'m mut Draft<'a>,
+    pub(super) subject: Subject<'m>,
+    pub(super) things: &'m [Thing<'a>],
+    pub(super) placement: &'m Placement,
+    /// Why nothing of it may be started now, if so.
+    pub(super) held: Option<String>,
+    pub(super) course: Course,
+}
+
+impl Mover<'_, '_> {
+    /// Starts and changes first, then what is too much.
+    pub(super) fn run(mut self) -> Course {
+        self.look();
+        self.start();
+        let replaced = self.update();
+        self.reduce(&replaced);
+        self.course
+    }
+
+    fn thing(&self, host: HostIndex) -> Option<Thing<'_>> {
+        let found = self.things.binary_search_by_key(&host, |thing| thing.host);
+        found.ok().map(|index| self.things[index])
+    }
+
+    fn look(&mut self) {
+        for thing in self.things {
+            let target = self.placement.targets.get(&thing.host);
+            if let (Readiness::Failing { reason }, true) = (thing.readiness, thing.is_here) {
+                self.course.failing.push(format!("on {}: {reason}", self.world.entry(thing.host).host.name));
+            }
+            if let (Some(target), true) = (target, thing.is_ready() && thing.is_current) {
+                self.course.ready += thing.count.min(target.count);
+            }
+        }
+    }
+
+    fn start(&mut self) {
+        for (&host, target) in &self.placement.targets {
+            let thing = self.thing(host);
+            let grows = match thing {
+                None => true,
+                // What is to be replaced anyway gets its new count with that.
+                Some(thing) => thing.is_here && thing.is_current && thing.count < target.count,
+            };
+            if !grows || target.keep == Some(Keep::Wait) {
+                continue;
+            }
+            if let Some(reason) = self.held.clone() {
+                self.note(&Proposed::Held(reason));
+                continue;
+            }
+            let deed = self.deed(host, target, Kin::Same);
+            self.propose(deed);
+        }
+    }
+
+    /// Replaces what is not current, as much at a time as the rollout allows; returns how much of what is ready is
+    /// stopped for that.
+    fn update(&mut self) -> Vec<HostIndex> {
+        let old: Vec<Thing<'_>> = self.things.iter().copied().filter(|thing| self.is_outdated(thing)).collect();
+        let wanted: u32 = self.placement.wanted.iter().sum();
+        let mut room = self.rollout_room(wanted);
+        let mut is_first = room.in_flight == 0;
+        let mut updated = Vec::new();
+        for thing in old {
+            let target = self.placement.targets[&thing.host];
+            if self.held.is_some() || !(is_first || room.left >= target.count) {
+                let waiting = format!("its rollout goes on when {} more are ready", room.in_flight.max(1));
+                self.note(&Proposed::Held(self.held.clone().unwrap_or(waiting)));
+                continue;
+            }
+            is_first = false;
+            room.left = room.left.saturating_sub(target.count);
+            room.in_flight += target.count;
+            updated.push(thing.host);
+            let deed = match self.subject.component.kind {
+                Kind::Actor => self.deed(thing.host, &target, Kin::of(&thing, &self.subject.component.reference)),
+                Kind::Provider => self.stop(&thing),
+            };
+            self.propose(deed);
+        }
+        updated
+    }
+
+    fn is_outdated(&self, thing: &Thing<'_>) -> bool {
+        let target = self.placement.targets.get(&thing.host);
+        !thing.is_current && thing.is_here && target.is_some_and(|target| target.keep != Some(Keep::Wait))
+    }
+
+    fn rollout_room(&self, wanted: u32) -> RolloutRoom {
+        let RolloutRule { surge, unavailable, .. } = self.subject.component.rollout;
+        let unready = |(host, target): (&HostIndex, &Target)| match self.thing(*host) {
+            Some(thing) if thing.is_current && thing.is_ready() => 0,
+            Some(thing) if !thing.is_current && thing.is_ready() => 0,
+            _ => target.count,
+        };
+        let in_flight = self.placement.targets.iter().map(unready).sum();
+        let budget = surge.of(wanted).saturating_add(unavailable.of(wanted));
+        RolloutRoom { left: budget.saturating_sub(in_flight), in_flight }
+    }
+
+    /// Takes away what is too much, as far as enough stays ready.
+    fn reduce(&mut self, replaced: &[HostIndex]) {
+        let wanted: u32 = self.placement.wanted.iter().sum();
+        let least = wanted.saturating_sub(self.subject.component.rollout.unavailable.of(wanted));
+        let stays_up = |thing: &&Thing<'_>| {
+            thing.is_ready() && (self.subject.component.kind == Kind::Actor || !replaced.contains(&thing.host))
+        };
+        let ready: u32 = self.things.iter().filter(stays_up).map(|thing| thing.count).sum();
+        let mut spare = ready.saturating_sub(least);
+        for thing in self.things {
+            let target = self.placement.targets.get(&thing.host).copied();
+            let keeps = target.map_or(0, |target| target.count);
+            let is_fixed = !thing.is_here || target.is_some_and(|target| target.keep == Some(Keep::Wait));
+            // What is outdated gets its new count with its replacement.
+            if is_fixed || keeps >= thing.count || self.is_outdated(thing) {
+                continue;
+            }
+            let surplus = thing.count - keeps;
+            if let Some(doubt) = self.draft.doubt().map(str::to_owned) {
+                self.note(&Proposed::Held(format!("nothing is stopped while the view is unsettled: {doubt}")));
+                continue;
+            }
+            if thing.is_ready() && surplus > spare {
+                self.note(&Proposed::Held("what replaces it is not ready yet".to_owned()));
+                continue;
+            }
+            spare -= if thing.is_ready() { surplus } else { 0 };
+            let deed = match target {
+                Some(target) => self.deed(thing.host, &target, Kin::Same),
+                None => self.stop(thing),
+            };
+            self.propose(deed);
+        }
+    }
+
+    fn stop(&self, thing: &Thing<'_>) -> Deed {
+        stop(self.world.entry(thing.host).id, self.subject.component, thing)
+    }
+
+    fn deed(&self, host: HostIndex, target: &Target, kin: Kin) -> Deed {
+        let component = self.subject.component;
+        let scaler = &component.scalers[target.scaler];
+        let owner = Arc::new(Owner {
+            app: self.subject.app.clone(),
+            scaler: scaler.id.clone(),
+            spread: scaler.groups[target.group].name.clone(),
+            generation: self.subject.generation,
+        });
+        let (host, id) = (self.world.entry(host).id.clone(), component.id.clone());
+        let (reference, config) = (component.reference.clone(), component.config.clone());
+        match component.kind {
+            Kind::Provider => Deed::StartProvider(StartProvider { host, id, reference, config, owner }),
+            Kind::Actor => {
+                let limits = component.limits;
+                let actor = ScaleActor { host, id, reference, count: target.count, limits, config, owner };
+                match kin {
+                    Kin::Same => Deed::ScaleActor(actor),
+                    Kin::Other => Deed::UpdateActor(actor),
+                }
+            }
+        }
+    }
+
+    fn propose(&mut self, deed: Deed) {
+        let who = For { app: self.subject.app, generation: self.subject.generation };
+        let proposed = self.draft.propose(who, deed);
+        self.note(&proposed);
+    }
+
+    fn note(&mut self, proposed: &Proposed) {
+        self.course.is_moving = true;
+        match proposed {
+            Proposed::Planned | Proposed::Underway => {}
+            Proposed::Held(reason) => add(&mut self.course.troubles, reason),
+            Proposed::GivenUp(reason) => add(&mut self.course.given_up, reason),
+        }
+    }
+}
+
+/// How many further instances a rollout may touch.
+struct RolloutRoom {
+    left: u32,
+    in_flight: u32,
+}
+
+/// Whether the bytes that run stay the same.
+#[derive(Clone, Copy)]
+enum Kin {
+    Same,
+    Other,
+}
+
+impl Kin {
+    fn of(thing: &Thing<'_>, reference: &Arc<str>) -> Self {
+        if thing.reference.is_none_or(|known| known == reference) { Self::Same } else { Self::Other }
+    }
+}
+
+fn add(reasons: &mut Vec<String>, reason: &str) {
+    if reasons.len() < 3 && !reasons.iter().any(|known| known == reason) {
+        reasons.push(reason.to_owned());
+    }
+}
+
+/// Stops a component on one host.
+pub(super) fn stop(host: &HostId, component: &Component, thing: &Thing<'_>) -> Deed {
+    let (host, id) = (host.clone(), component.id.clone());
+    match component.kind {
+        Kind::Provider => Deed::StopProvider { host, id },
+        Kind::Actor => {
+            let reference = thing.reference.unwrap_or(&component.reference).clone();
+            Deed::StopActor { host, id, reference, owner: thing.owner.clone() }
+        }
+    }
+}

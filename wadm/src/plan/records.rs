@@ -1,0 +1,261 @@
+//! Configs and links of one application, and the ledger that says which of them are its own.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use trellis_lattice::id::{ConfigName, EntityId};
+use trellis_lattice::message::link::Link;
+
+use super::action::{Deed, Stage};
+use super::desired::{App, WantedLink};
+use super::draft::{Draft, For, Proposed};
+use crate::intent::AppName;
+use crate::observe::{LinkKey, Observed, Owned};
+
+/// What is known of the records that concern one application, and what is wanted of them.
+pub(super) struct Records<'r> {
+    pub(super) observed: &'r Observed,
+    pub(super) who: For<'r>,
+    /// `None` for an application that is to be removed.
+    pub(super) app: Option<&'r App>,
+    /// Whether what is no longer wanted may go now.
+    pub(super) may_erase: bool,
+}
+
+/// How the links and configs of an application stand: trouble by scaler id; no entry means as desired.
+pub(super) type Standing = BTreeMap<String, Standpoint>;
+
+/// How a link or config stands, when not as desired.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Standpoint {
+    /// On the way.
+    Moving(String),
+    /// Waits for something else.
+    Waiting(String),
+    /// Does not get there by itself.
+    Stuck(String),
+}
+
+impl Records<'_> {
+    /// Proposes what is to be written and deleted. `ready` tells whether a component of this application is.
+    pub(super) fn run(&self, draft: &mut Draft<'_>, ready: impl Fn(&EntityId) -> bool) -> Standing {
+        let mut standing = Standing::new();
+        let Some(ledger) = &self.observed.owned else {
+            let is_empty = self.app.is_some_and(|app| app.links.is_empty() && app.configs.is_empty());
+            if !is_empty {
+                draft.wait(self.who.app, "the ledger of what it made could not be read", None);
+            }
+            return standing;
+        };
+        let known = ledger.get(self.who.app);
+        let none = Owned::default();
+        let mut turn = Turn { records: self, known: known.unwrap_or(&none), adds: Owned::default(), draft };
+        turn.put_configs(&mut standing);
+        turn.put_links(&mut standing, ready);
+        let adds = std::mem::take(&mut turn.adds);
+        self.record(known, adds, draft);
+        self.erase(known.unwrap_or(&none), draft);
+        standing
+    }
+
+    fn is_wanted_config(&self, name: &ConfigName) -> bool {
+        self.app.is_some_and(|app| app.configs.contains_key(name))
+    }
+
+    fn is_wanted_link(&self, key: &LinkKey) -> bool {
+        self.app.is_some_and(|app| app.links.iter().any(|wanted| LinkKey::of(&wanted.link) == *key))
+    }
+
+    /// Writes the ledger when it lacks something that is about to be made, or names something that is gone and not
+    /// wanted.
+    fn record(&self, known: Option<&Owned>, adds: Owned, draft: &mut Draft<'_>) {
+        let before = known.cloned().unwrap_or_default();
+        let mut owned = before.clone();
+        if let Some(configs) = &self.observed.configs {
+            owned.configs.retain(|name| configs.contains_key(name) || self.is_wanted_config(name));
+        }
+        if let Some(links) = &self.observed.links {
+            let wanted: BTreeSet<LinkKey> =
+                self.app.into_iter().flat_map(|app| &app.links).map(|wanted| LinkKey::of(&wanted.link)).collect();
+            owned.links.retain(|key| links.contains_key(key) || wanted.contains(key));
+        }
+        let adds_something = !adds.configs.is_subset(&owned.configs) || !adds.links.is_subset(&owned.links);
+        owned.configs.extend(adds.configs);
+        owned.links.extend(adds.links);
+        if owned != before {
+            let stage = if adds_something { Stage::Record } else { Stage::Forget };
+            draft.propose_at(self.who, stage, Deed::RecordOwned { instead_of: known.cloned(), owned });
+        }
+    }
+
+    fn erase(&self, known: &Owned, draft: &mut Draft<'_>) {
+        let links =
+            self.observed.links.as_ref().into_iter().flat_map(|links| {
+                known.links.iter().filter(|key| links.contains_key(key) && !self.is_wanted_link(key))
+            });
+        let configs = self.observed.configs.as_ref().into_iter().flat_map(|configs| {
+            known.configs.iter().filter(|name| configs.contains_key(*name) && !self.is_wanted_config(name))
+        });
+        let links: Vec<Deed> = links.map(|link| Deed::DeleteLink { link: link.clone() }).collect();
+        let configs: Vec<Deed> = configs.map(|name| Deed::DeleteConfig { name: name.clone() }).collect();
+        if links.is_empty() && configs.is_empty() {
+            return;
+        }
+        if !self.may_erase {
+            return draft.wait(
+                self.who.app,
+                "links and configs that are no longer wanted go when the rest is done",
+                None,
+            );
+        }
+        for deed in links.into_iter().chain(configs) {
+            draft.propose(self.who, deed);
+        }
+    }
+}
+
+/// One pass over what is wanted.
+struct Turn<'t, 'r, 'a> {
+    records: &'t Records<'r>,
+    known: &'t Owned,
+    /// What the ledger has to name before it is made.
+    adds: Owned,
+    draft: &'t mut Draft<'a>,
+}
+
+impl Turn<'_, '_, '_> {
+    fn put_configs(&mut self, standing: &mut Standing) {
+        let (Some(app), Some(configs)) = (self.records.app, &self.records.observed.configs) else { return };
+        for (name, wanted) in &app.configs {
+            let standpoint = match configs.get(name) {
+                Some(values) if *values == wanted.values => continue,
+                Some(_) if !self.known.configs.contains(name) => {
+                    let message = format!(
+                        "config {name} is there with other content and was not made by this application: delete or rename one"
+                    );
+                    self.draft.problem(&app.name, &wanted.title, message.as_str());
+                    Standpoint::Stuck(message)
+                }
+                _ => {
+                    self.adds.configs.insert(name.clone());
+                    let deed = Deed::PutConfig { name: name.clone(), values: wanted.values.clone() };
+                    standpoint(self.draft.propose(self.records.who, deed))
+                }
+            };
+            standing.insert(wanted.scaler.clone(), standpoint);
+        }
+    }
+
+    fn put_links(&mut self, standing: &mut Standing, ready: impl Fn(&EntityId) -> bool) {
+        let (Some(app), Some(links)) = (self.records.app, &self.records.observed.links) else { return };
+        for wanted in &app.links {
+            let key = LinkKey::of(&wanted.link);
+            let standpoint = match links.get(&key) {
+                Some(link) if *link == wanted.link => continue,
+                Some(_) if !self.known.links.contains(&key) => self.foreign(wanted, &key),
+                Some(_) => self.put_link(wanted, key),
+                None => match missing(&wanted.external, self.records.observed) {
+                    Some(message) => {
+                        self.draft.problem(&app.name, &wanted.title, message.as_str());
+                        Standpoint::Waiting(message)
+                    }
+                    None => self.make_way(wanted, key, links, &ready),
+                },
+            };
+            standing.insert(wanted.scaler.clone(), standpoint);
+        }
+    }
+
+    fn foreign(&mut self, wanted: &WantedLink, key: &LinkKey) -> Standpoint {
+        let others = self.records.observed.owned.iter().flatten();
+        let other = others.into_iter().find(|(_, owned)| owned.links.contains(key)).map(|(name, _)| name);
+        let whose = other.map_or_else(|| "was put by hand".to_owned(), |name| format!("belongs to {name}"));
+        let message =
+            format!("link {key} is there with other content and {whose}: delete it or name this one differently");
+        self.draft.problem(self.records.who.app, &wanted.title, message.as_str());
+        Standpoint::Stuck(message)
+    }
+
+    /// A link to one target excludes one to another target with the same source, name and interface. When that is
+    /// our own from before, it goes once the new target is ready.
+    fn make_way(
+        &mut self,
+        wanted: &WantedLink,
+        key: LinkKey,
+        links: &BTreeMap<LinkKey, Link>,
+        ready: impl Fn(&EntityId) -> bool,
+    ) -> Standpoint {
+        for (other_key, other) in siblings(links, &key) {
+            if !other.interfaces.iter().any(|interface| wanted.link.interfaces.contains(interface)) {
+                continue;
+            }
+            if !self.known.links.contains(other_key) {
+                return self.foreign(wanted, other_key);
+            }
+            if self.records.is_wanted_link(other_key) {
+                let message = format!("it excludes link {other_key} of the same application: give one of them a name");
+                self.draft.problem(self.records.who.app, &wanted.title, message.as_str());
+                return Standpoint::Stuck(message);
+            }
+            if !ready(&wanted.link.target) {
+                let message = format!("it replaces link {other_key} when {} is ready", wanted.link.target);
+                self.draft.wait(self.records.who.app, message.as_str(), None);
+                return Standpoint::Moving(message);
+            }
+            let deed = Deed::DeleteLink { link: other_key.clone() };
+            let proposed = self.draft.propose_at(self.records.who, Stage::Unlink, deed);
+            if let Some(trouble) = proposed.trouble() {
+                return Standpoint::Moving(trouble.to_owned());
+            }
+        }
+        self.put_link(wanted, key)
+    }
+
+    fn put_link(&mut self, wanted: &WantedLink, key: LinkKey) -> Standpoint {
+        self.adds.links.insert(key);
+        standpoint(self.draft.propose(self.records.who, Deed::PutLink { link: wanted.link.clone() }))
+    }
+}
+
+fn standpoint(proposed: Proposed) -> Standpoint {
+    match proposed {
+        Proposed::Planned | Proposed::Underway => Standpoint::Moving(String::new()),
+        Proposed::Held(reason) => Standpoint::Moving(reason),
+        Proposed::GivenUp(reason) => Standpoint::Stuck(reason),
+    }
+}
+
+/// Links with the same source, name and package as `key`, to other targets.
+fn siblings<'l>(links: &'l BTreeMap<LinkKey, Link>, key: &LinkKey) -> impl Iterator<Item = (&'l LinkKey, &'l Link)> {
+    let first = EntityId::parse("-").expect("`-` is the least id there is");
+    let start = LinkKey { target: first, ..key.clone() };
+    let key = key.clone();
+    let is_sibling = |key: &LinkKey, other: &LinkKey| {
+        (&key.source, &key.name, &key.namespace, &key.package)
+            == (&other.source, &other.name, &other.namespace, &other.package)
+    };
+    links
+        .range(start..)
+        .map_while(move |(other, link)| is_sibling(&key, other).then_some((*other != key).then_some((other, link))))
+        .flatten()
+}
+
+/// What is missing of configs that others manage, and the way out.
+pub(super) fn missing(external: &[ConfigName], observed: &Observed) -> Option<String> {
+    let configs = observed.configs.as_ref()?;
+    let missing: Vec<&str> =
+        external.iter().filter(|name| !configs.contains_key(*name)).map(ConfigName::as_str).collect();
+    (!missing.is_empty()).then(|| {
+        let names = missing.join(", ");
+        format!(
+            "config {names} does not exist and is managed elsewhere: put it, or give it `properties` in the manifest"
+        )
+    })
+}
+
+/// Whether an application has nothing in its ledger that still exists.
+pub(super) fn is_clean(observed: &Observed, app: &AppName) -> bool {
+    observed
+        .owned
+        .as_ref()
+        .is_some_and(|ledger| ledger.get(app).is_none_or(|owned| owned.links.is_empty() && owned.configs.is_empty()))
+}

@@ -1,0 +1,414 @@
+//! What a case file says of applications and of the lattice, and what planning makes of it: intent and look.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde::Deserialize;
+use serde_json::{Value, json};
+use trellis_lattice::id::{ConfigName, EntityId, HostId, LinkName};
+use trellis_lattice::message::command::StringMap;
+use trellis_lattice::message::link::Link;
+use trellis_wadm::intent::{AppIntent, AppName, Deployed, Intent};
+use trellis_wadm::manifest::Manifest;
+use trellis_wadm::observe::{
+    Actor, Attempt, AttemptState, Capacity, Health, Host, Inventory, LinkKey, Observed, Owned, Owner, Progress,
+    Provider, Readiness, Rollout, Seen, View,
+};
+use trellis_wadm::plan::ActionKey;
+
+/// What is declared and seen.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Scene {
+    /// Seconds on the clock; 10,000 when absent.
+    #[serde(default = "ten_thousand")]
+    pub(crate) now: f64,
+    /// Why the view is unsettled; settled when absent.
+    unsettled: Option<String>,
+    /// Nothing was looked at yet.
+    #[serde(default)]
+    blind: bool,
+    #[serde(default)]
+    pub(crate) app: BTreeMap<String, App>,
+    #[serde(default)]
+    pub(crate) host: BTreeMap<String, HostScene>,
+    /// Links that exist; `links_unknown` when they could not be read.
+    #[serde(default)]
+    links: Vec<String>,
+    #[serde(default)]
+    links_unknown: bool,
+    #[serde(default)]
+    configs: BTreeMap<String, StringMap>,
+    #[serde(default)]
+    configs_unknown: bool,
+    #[serde(default)]
+    owned: BTreeMap<String, OwnedScene>,
+    #[serde(default)]
+    attempt: BTreeMap<String, AttemptScene>,
+    #[serde(default)]
+    rollout: BTreeMap<String, RolloutScene>,
+}
+
+fn ten_thousand() -> f64 {
+    10_000.0
+}
+
+/// An application.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct App {
+    generation: Option<u64>,
+    version: Option<String>,
+    #[serde(default)]
+    undeployed: bool,
+    #[serde(default)]
+    shared: bool,
+    #[serde(default)]
+    pub(crate) actor: BTreeMap<String, Item>,
+    #[serde(default)]
+    pub(crate) provider: BTreeMap<String, Item>,
+    #[serde(default)]
+    links: Vec<LinkScene>,
+}
+
+/// A component.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Item {
+    pub(crate) image: Option<String>,
+    /// `<app>/<component>` of another application.
+    shared: Option<String>,
+    id: Option<String>,
+    pub(crate) instances: Option<u32>,
+    daemon: Option<u32>,
+    #[serde(default)]
+    pub(crate) spread: Vec<Value>,
+    /// Configs that others manage.
+    #[serde(default)]
+    needs_config: Vec<String>,
+    #[serde(default)]
+    config: BTreeMap<String, StringMap>,
+    /// As in a manifest.
+    #[serde(default)]
+    traits: Vec<Value>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct LinkScene {
+    from: String,
+    to: String,
+    /// `namespace:package/interface`.
+    over: String,
+    name: Option<String>,
+    #[serde(default)]
+    source_config: BTreeMap<String, StringMap>,
+    #[serde(default)]
+    needs_config: Vec<String>,
+}
+
+/// A host.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct HostScene {
+    #[serde(default)]
+    pub(crate) labels: StringMap,
+    /// For so many seconds.
+    silent: Option<f64>,
+    #[serde(default)]
+    leaving: bool,
+    /// It did not say yet what it runs.
+    #[serde(default)]
+    unknown: bool,
+    memory: Option<u64>,
+    cpu: Option<u64>,
+    most: Option<u64>,
+    /// `<id> <reference> x<count> [of <app>[/<spread>]] [starting|failing:<reason>]`.
+    #[serde(default)]
+    pub(crate) actors: Vec<String>,
+    #[serde(default)]
+    providers: Vec<String>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct OwnedScene {
+    #[serde(default)]
+    links: Vec<String>,
+    #[serde(default)]
+    configs: Vec<String>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct AttemptScene {
+    generation: Option<u64>,
+    #[serde(default)]
+    failures: u32,
+    error: Option<String>,
+    /// Its effect is awaited for so many seconds.
+    sent: Option<f64>,
+    /// It is tried again in so many seconds.
+    again: Option<f64>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RolloutScene {
+    generation: Option<u64>,
+    /// It began so many seconds ago.
+    age: f64,
+    previous: Option<String>,
+    #[serde(default)]
+    complete: bool,
+}
+
+/// The id of the host with that name: always the same one.
+pub(crate) fn host_id(name: &str) -> HostId {
+    let mut seed = [0_u8; 32];
+    for (index, byte) in name.bytes().enumerate() {
+        seed[index % 32] = seed[index % 32].wrapping_mul(31).wrapping_add(byte);
+    }
+    let key = nkeys::KeyPair::new_from_raw(nkeys::KeyPairType::Server, seed).expect("32 bytes");
+    HostId::parse(&key.public_key()).expect("a server's key")
+}
+
+impl Scene {
+    pub(crate) fn now(&self) -> Duration {
+        Duration::from_secs_f64(self.now)
+    }
+
+    pub(crate) fn intent(&self) -> Intent {
+        let apps = self.app.iter().map(|(name, app)| (AppName::parse(name).expect("a name"), app.intent(name)));
+        Intent { apps: apps.collect() }
+    }
+
+    pub(crate) fn observed(&self) -> Observed {
+        let links = self.links.iter().map(|text| link(text)).map(|link| (LinkKey::of(&link), link)).collect();
+        let configs = self.configs.iter().map(|(name, values)| (config(name), values.clone())).collect();
+        let rollouts = self.rollout.iter().map(|(app, rollout)| (app_name(app), rollout.observed(self.now())));
+        Observed {
+            view: match (&self.unsettled, self.blind) {
+                (Some(why), _) => View::Unsettled { why: why.clone() },
+                (None, true) => View::Nothing,
+                (None, false) => View::Settled,
+            },
+            hosts: self.host.iter().map(|(name, host)| (host_id(name), host.observed(name, self.now()))).collect(),
+            links: (!self.links_unknown).then_some(links),
+            configs: (!self.configs_unknown).then_some(configs),
+            owned: (!self.links_unknown)
+                .then(|| self.owned.iter().map(|(app, owned)| (app_name(app), owned.observed())).collect()),
+            rollouts: rollouts.collect(),
+            attempts: self.attempt.iter().map(|(key, attempt)| (self.key(key), attempt.observed(self.now()))).collect(),
+        }
+    }
+
+    /// `actor/a/shop-cart` with the id of host `a`.
+    fn key(&self, text: &str) -> ActionKey {
+        let parts = text.split('/').map(|part| match self.host.contains_key(part) {
+            true => host_id(part).to_string(),
+            false => part.to_owned(),
+        });
+        ActionKey::new(parts.collect::<Vec<_>>().join("/"))
+    }
+}
+
+impl App {
+    fn intent(&self, name: &str) -> AppIntent {
+        let generation = self.generation.unwrap_or(1);
+        if self.undeployed {
+            return AppIntent::Undeployed { generation };
+        }
+        let actors = self.actor.iter().map(|(name, item)| self.component("component", name, item));
+        let providers = self.provider.iter().map(|(name, item)| self.component("capability", name, item));
+        let annotations = match self.shared {
+            true => json!({ "experimental.wasmcloud.dev/shared": "true" }),
+            false => json!({}),
+        };
+        let manifest = json!({
+            "apiVersion": "core.oam.dev/v1beta1",
+            "kind": "Application",
+            "metadata": { "name": name, "annotations": annotations },
+            "spec": { "components": actors.chain(providers).collect::<Vec<_>>() },
+        });
+        let manifest: Manifest = serde_json::from_value(manifest).unwrap_or_else(|error| panic!("{name}: {error}"));
+        let version = self.version.clone().unwrap_or_else(|| "v1".to_owned());
+        AppIntent::Deployed(Deployed { version, generation, manifest: Arc::new(manifest) })
+    }
+
+    fn component(&self, kind: &str, name: &str, item: &Item) -> Value {
+        let mut properties = match &item.shared {
+            Some(shared) => {
+                let (app, component) = shared.split_once('/').expect("app/component");
+                json!({ "application": { "name": app, "component": component } })
+            }
+            None => json!({ "image": item.image.clone().unwrap_or_else(|| format!("{name}:1")) }),
+        };
+        if let Some(id) = &item.id {
+            properties["id"] = json!(id);
+        }
+        properties["config"] = configs(&item.config, &item.needs_config);
+        let mut traits = item.traits.clone();
+        let scaler = |kind: &str, instances: u32| json!({ "type": kind, "properties": { "instances": instances, "spread": item.spread } });
+        traits.extend(item.daemon.map(|instances| scaler("daemonscaler", instances)));
+        traits.extend(item.instances.map(|instances| scaler("spreadscaler", instances)));
+        traits.extend(self.links.iter().filter(|link| link.from == name).map(LinkScene::read));
+        json!({ "name": name, "type": kind, "properties": properties, "traits": traits })
+    }
+}
+
+impl LinkScene {
+    fn read(&self) -> Value {
+        let (package, interface) = self.over.split_once('/').expect("namespace:package/interface");
+        let (namespace, package) = package.split_once(':').expect("namespace:package/interface");
+        let mut link = json!({
+            "namespace": namespace,
+            "package": package,
+            "interfaces": [interface],
+            "source": { "config": configs(&self.source_config, &self.needs_config) },
+            "target": { "name": self.to },
+        });
+        if let Some(name) = &self.name {
+            link["name"] = json!(name);
+        }
+        json!({ "type": "link", "properties": link })
+    }
+}
+
+/// Configs as a manifest has them.
+fn configs(managed: &BTreeMap<String, StringMap>, external: &[String]) -> Value {
+    let managed = managed.iter().map(|(name, values)| json!({ "name": name, "properties": values }));
+    managed.chain(external.iter().map(|name| json!({ "name": name }))).collect()
+}
+
+impl HostScene {
+    pub(crate) fn observed(&self, name: &str, now: Duration) -> Host {
+        let inventory = Inventory {
+            actors: self.actors.iter().map(|text| actor(text)).collect(),
+            providers: self.providers.iter().map(|text| provider(text)).collect(),
+        };
+        Host {
+            name: name.to_owned(),
+            labels: self.labels.clone(),
+            capacity: Capacity { memory_bytes: self.memory, cpu_millis: self.cpu, max_instances: self.most },
+            seen: match (self.silent, self.leaving) {
+                (Some(seconds), _) => Seen::Silent { since: now - Duration::from_secs_f64(seconds) },
+                (None, true) => Seen::Leaving,
+                (None, false) => Seen::Present,
+            },
+            inventory: (!self.unknown).then_some(inventory),
+        }
+    }
+}
+
+/// The words of one thing that runs.
+struct Words {
+    id: EntityId,
+    reference: Arc<str>,
+    count: u32,
+    owner: Option<Arc<Owner>>,
+    readiness: Readiness,
+    /// A link that could not be established.
+    broken: Option<(LinkKey, Health)>,
+}
+
+fn words(text: &str) -> Words {
+    let mut parts = text.split(' ');
+    let id = EntityId::parse(parts.next().expect("an id")).expect("an id");
+    let reference = parts.next().expect("a reference").into();
+    let mut words = Words { id, reference, count: 1, owner: None, readiness: Readiness::Ready, broken: None };
+    while let Some(part) = parts.next() {
+        match part {
+            "of" => {
+                let whose = parts.next().expect("an application after `of`");
+                let (app, spread) = whose.split_once('/').unwrap_or((whose, "default"));
+                let owner =
+                    Owner { app: app_name(app), scaler: "s".to_owned(), spread: spread.to_owned(), generation: 1 };
+                words.owner = Some(Arc::new(owner));
+            }
+            "starting" => words.readiness = Readiness::Starting,
+            "failing:" => {
+                let reason = parts.by_ref().collect::<Vec<_>>().join(" ");
+                words.readiness = Readiness::Failing { reason };
+            }
+            "broken:" => {
+                let key = LinkKey::of(&link(&parts.by_ref().take(4).collect::<Vec<_>>().join(" ")));
+                let reason = parts.by_ref().collect::<Vec<_>>().join(" ");
+                words.broken = Some((key, Health::Failed { reason }));
+            }
+            count => words.count = count.strip_prefix('x').and_then(|n| n.parse().ok()).expect("x<count>"),
+        }
+    }
+    words
+}
+
+fn actor(text: &str) -> (EntityId, Actor) {
+    let Words { id, reference, count: max_instances, owner, readiness, .. } = words(text);
+    (id, Actor { reference, max_instances, owner, limits: None, config: None, readiness, exports: None })
+}
+
+fn provider(text: &str) -> (EntityId, Provider) {
+    let Words { id, reference, owner, readiness, broken, .. } = words(text);
+    let links = broken.into_iter().collect();
+    (id, Provider { reference: Some(reference), owner, config: None, readiness, links })
+}
+
+/// `<source> -> <target> <namespace>:<package>/<interface> [as <name>] [with <config>,…]`.
+fn link(text: &str) -> Link {
+    let parts: Vec<&str> = text.split(' ').collect();
+    let (package, interface) = parts[3].split_once('/').expect("namespace:package/interface");
+    let (namespace, package) = package.split_once(':').expect("namespace:package/interface");
+    let after = |word: &str| parts.iter().position(|part| *part == word).map(|at| parts[at + 1]);
+    Link {
+        source_id: EntityId::parse(parts[0]).expect("an id"),
+        target: EntityId::parse(parts[2]).expect("an id"),
+        name: after("as").map_or_else(LinkName::default, |name| LinkName::parse(name).expect("a name")),
+        wit_namespace: namespace.to_owned(),
+        wit_package: package.to_owned(),
+        interfaces: vec![interface.to_owned()],
+        source_config: after("with").into_iter().flat_map(|names| names.split(',')).map(config).collect(),
+        target_config: Vec::new(),
+    }
+}
+
+impl OwnedScene {
+    fn observed(&self) -> Owned {
+        Owned {
+            links: self.links.iter().map(|text| LinkKey::of(&link(text))).collect(),
+            configs: self.configs.iter().map(|name| config(name)).collect(),
+        }
+    }
+}
+
+impl AttemptScene {
+    fn observed(&self, now: Duration) -> Attempt {
+        let after = |seconds: f64| now + Duration::from_secs_f64(seconds);
+        let state = match (self.sent, self.again) {
+            (Some(seconds), _) => AttemptState::Sent { until: after(seconds) },
+            (None, Some(seconds)) => AttemptState::Failed { again_at: after(seconds) },
+            (None, None) => AttemptState::GivenUp,
+        };
+        let generation = self.generation.unwrap_or(1);
+        Attempt { generation, failures: self.failures, last_error: self.error.clone(), state }
+    }
+}
+
+impl RolloutScene {
+    fn observed(&self, now: Duration) -> Rollout {
+        Rollout {
+            generation: self.generation.unwrap_or(1),
+            since: now.saturating_sub(Duration::from_secs_f64(self.age)),
+            previous: self.previous.clone(),
+            progress: if self.complete { Progress::Complete } else { Progress::Ongoing },
+        }
+    }
+}
+
+fn app_name(text: &str) -> AppName {
+    AppName::parse(text).expect("a name")
+}
+
+fn config(text: &str) -> ConfigName {
+    ConfigName::parse(text).expect("a name")
+}

@@ -1,0 +1,71 @@
+//! A model of the world: what becomes of a look when actions are carried out.
+
+use trellis_wadm::observe::{Actor, LinkKey, Observed, Provider, Readiness};
+use trellis_wadm::plan::{Action, Deed, ScaleActor};
+
+/// Carries out all of `actions`, with what is started or replaced then being as `readiness` says.
+pub(crate) fn carry_out(observed: &mut Observed, actions: &[Action], readiness: &Readiness) {
+    for action in actions {
+        apply(observed, action, readiness);
+    }
+}
+
+fn apply(observed: &mut Observed, action: &Action, readiness: &Readiness) {
+    match &action.deed {
+        Deed::RecordOwned { instead_of, owned } => {
+            let ledger = observed.owned.as_mut().expect("it was read");
+            assert_eq!(ledger.get(&action.app), instead_of.as_ref(), "what it replaces");
+            ledger.insert(action.app.clone(), owned.clone());
+        }
+        Deed::PutConfig { name, values } => {
+            assert!(observed.owned.as_ref().expect("read")[&action.app].configs.contains(name), "recorded before");
+            observed.configs.as_mut().expect("read").insert(name.clone(), values.clone());
+        }
+        Deed::DeleteConfig { name } => drop(observed.configs.as_mut().expect("read").remove(name)),
+        Deed::PutLink { link } => {
+            let key = LinkKey::of(link);
+            assert!(observed.owned.as_ref().expect("read")[&action.app].links.contains(&key), "recorded before");
+            observed.links.as_mut().expect("read").insert(key, link.clone());
+        }
+        Deed::DeleteLink { link } => drop(observed.links.as_mut().expect("read").remove(link)),
+        Deed::ScaleActor(actor) | Deed::UpdateActor(actor) => scale(observed, actor, readiness),
+        Deed::StopActor { host, id, .. } => {
+            let inventory = observed.hosts.get_mut(host).and_then(|host| host.inventory.as_mut());
+            inventory.expect("a known host").actors.remove(id).expect("it ran");
+        }
+        Deed::StartProvider(provider) => {
+            let started = Provider {
+                reference: Some(provider.reference.clone()),
+                owner: Some(provider.owner.clone()),
+                config: Some(provider.config.to_vec()),
+                readiness: readiness.clone(),
+                links: Default::default(),
+            };
+            let inventory = observed.hosts.get_mut(&provider.host).and_then(|host| host.inventory.as_mut());
+            let before = inventory.expect("a known host").providers.insert(provider.id.clone(), started);
+            assert!(before.is_none(), "{} was started twice", provider.id);
+        }
+        Deed::StopProvider { host, id } => {
+            let inventory = observed.hosts.get_mut(host).and_then(|host| host.inventory.as_mut());
+            inventory.expect("a known host").providers.remove(id).expect("it ran");
+        }
+        Deed::RollBack { .. } => {}
+    }
+}
+
+fn scale(observed: &mut Observed, actor: &ScaleActor, readiness: &Readiness) {
+    let inventory = observed.hosts.get_mut(&actor.host).and_then(|host| host.inventory.as_mut());
+    let actors = &mut inventory.expect("a known host").actors;
+    let is_new = actors.get(&actor.id).is_none_or(|known| known.reference != actor.reference);
+    let kept = actors.get(&actor.id).map_or(Readiness::Running, |known| known.readiness.clone());
+    let scaled = Actor {
+        reference: actor.reference.clone(),
+        max_instances: actor.count,
+        owner: Some(actor.owner.clone()),
+        limits: Some(actor.limits),
+        config: Some(actor.config.to_vec()),
+        readiness: if is_new { readiness.clone() } else { kept },
+        exports: None,
+    };
+    actors.insert(actor.id.clone(), scaled);
+}
