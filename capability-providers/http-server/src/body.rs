@@ -1,5 +1,6 @@
 //! The body of a request on its way to the actor: counted against its limit, and given up when the client stalls.
 
+use std::future::poll_fn;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -7,7 +8,7 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use bytes::Bytes;
-use http_body::{Frame, SizeHint};
+use http_body::{Body as _, Frame, SizeHint};
 use hyper::body::Incoming;
 use tokio::time::{Instant, Sleep};
 use trellis_provider_sdk::CallError;
@@ -18,6 +19,8 @@ pub(crate) type Exceeded = Arc<AtomicBool>;
 /// A request body that is read as fast as the actor asks for it.
 pub(crate) struct Guarded {
     incoming: Incoming,
+    /// Read before anybody asked for it.
+    first: Option<Frame<Bytes>>,
     left_bytes: u64,
     exceeded: Exceeded,
     stall_timeout: Duration,
@@ -29,9 +32,22 @@ impl Guarded {
     /// Guards `incoming`; `limit_bytes` may be `u64::MAX`.
     pub(crate) fn new(incoming: Incoming, limit_bytes: u64, stall_timeout: Duration) -> (Self, Exceeded) {
         let exceeded = Exceeded::default();
-        let guarded =
-            Self { incoming, left_bytes: limit_bytes, exceeded: exceeded.clone(), stall_timeout, stalled: None };
+        let guarded = Self {
+            incoming,
+            first: None,
+            left_bytes: limit_bytes,
+            exceeded: exceeded.clone(),
+            stall_timeout,
+            stalled: None,
+        };
         (guarded, exceeded)
+    }
+
+    /// Reads the first frame. A client that waits for `100 Continue` is told so by the first read, and only before
+    /// the response begins; an actor may well begin its response first.
+    pub(crate) async fn begin(&mut self) -> Result<(), CallError> {
+        self.first = poll_fn(|cx| Pin::new(&mut *self).poll_frame(cx)).await.transpose()?;
+        Ok(())
     }
 
     fn poll_stalled(&mut self, cx: &mut Context<'_>) -> Poll<()> {
@@ -58,6 +74,9 @@ impl http_body::Body for Guarded {
     type Error = CallError;
 
     fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, CallError>>> {
+        if let Some(first) = self.first.take() {
+            return Poll::Ready(Some(Ok(first)));
+        }
         let Poll::Ready(next) = Pin::new(&mut self.incoming).poll_frame(cx) else {
             ready!(self.poll_stalled(cx));
             return Poll::Ready(Some(Err(CallError::deadline("client stopped sending the request body"))));
@@ -70,10 +89,19 @@ impl http_body::Body for Guarded {
     }
 
     fn is_end_stream(&self) -> bool {
-        self.incoming.is_end_stream()
+        self.first.is_none() && self.incoming.is_end_stream()
     }
 
     fn size_hint(&self) -> SizeHint {
-        self.incoming.size_hint()
+        let mut hint = self.incoming.size_hint();
+        if let Some(ahead) = self.first.as_ref().and_then(|frame| frame.data_ref()) {
+            let ahead = ahead.len() as u64;
+            // Upper before lower: at no time may the lower one be above.
+            if let Some(upper) = hint.upper() {
+                hint.set_upper(upper + ahead);
+            }
+            hint.set_lower(hint.lower() + ahead);
+        }
+        hint
     }
 }

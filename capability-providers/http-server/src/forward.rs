@@ -97,7 +97,10 @@ async fn forward(shared: &Shared, route: &Route, request: Request<Incoming>) -> 
     let (body, exceeded) = if incoming.is_end_stream() {
         (Body::Empty, None)
     } else {
-        let (guarded, exceeded) = Guarded::new(incoming, limit, shared.limits.stall_timeout);
+        let (mut guarded, exceeded) = Guarded::new(incoming, limit, shared.limits.stall_timeout);
+        if parts.headers.remove(header::EXPECT).is_some() {
+            guarded.begin().await?;
+        }
         (Body::stream(guarded), Some(exceeded))
     };
     let call = Call {

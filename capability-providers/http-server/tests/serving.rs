@@ -280,6 +280,26 @@ async fn bodies_stream_both_ways_as_they_are_read() {
 }
 
 #[tokio::test]
+async fn a_client_that_waits_for_100_continue_gets_it_whatever_the_actor_does_first() {
+    let (_server, address) =
+        Server::with_link(actor(|call| Box::pin(async { Ok(answer(StatusCode::OK, call.body)) })), &[]).await;
+    let mut stream = TcpStream::connect(address).await.unwrap();
+    stream
+        .write_all(
+            b"POST / HTTP/1.1\r\nHost: a\r\nConnection: close\r\nContent-Length: 4\r\nExpect: 100-continue\r\n\r\n",
+        )
+        .await
+        .unwrap();
+    let mut said = [0; 25];
+    timeout(PATIENCE, stream.read_exact(&mut said)).await.expect("it need not send the body first").unwrap();
+    assert_eq!(&said, b"HTTP/1.1 100 Continue\r\n\r\n");
+    stream.write_all(b"body").await.unwrap();
+    let mut rest = String::new();
+    timeout(PATIENCE, stream.read_to_string(&mut rest)).await.expect("an answer").unwrap();
+    assert!(rest.starts_with("HTTP/1.1 200") && rest.contains("body"), "{rest}");
+}
+
+#[tokio::test]
 async fn a_client_is_not_read_faster_than_the_actor_reads() {
     let (_server, address) = Server::with_link(
         actor(|call| {
