@@ -7,6 +7,7 @@
 pub mod body;
 pub mod contract;
 pub mod control;
+pub mod damper;
 pub mod error;
 pub mod gateway;
 pub mod id;

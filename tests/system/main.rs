@@ -2,9 +2,14 @@
 //!
 //! `cargo xtask test` builds what these tests start (`trellis`, the guests) and finds nats-server.
 
+mod access;
 mod bad_input;
 mod disturbance;
+mod ending;
 mod foreign;
 mod one_box;
+mod relay;
+mod resume;
 mod support;
+mod tools;
 mod two_hosts;

@@ -10,12 +10,15 @@ use http_body::Body as _;
 use hyper::body::Incoming;
 use tracing::{debug, warn};
 use trellis_provider_sdk::{
-    Answer, Args, Body, Call, CallError, CallErrorKind, Caller, Context, EntityId, Interface, LinkName, Trace,
+    Answer, Args, Body, Call, CallError, CallErrorKind, Caller, Context, Damper, EntityId, Interface, LinkName, Trace,
 };
 
 use crate::answer;
 use crate::body::Guarded;
 use crate::listener::Shared;
+
+/// Header fields of a request, no more than which an actor is given.
+const MAX_FIELDS: usize = 128;
 
 const KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
 const PROXY_CONNECTION: HeaderName = HeaderName::from_static("proxy-connection");
@@ -40,6 +43,8 @@ pub(crate) struct Route {
     pub(crate) timeout: Duration,
     /// The largest request body.
     pub(crate) body_limit_bytes: Option<u64>,
+    /// Which of its failures are logged.
+    pub(crate) failures: Damper,
 }
 
 /// Answers one request.
@@ -64,6 +69,9 @@ pub(crate) async fn serve(shared: &Shared, request: Request<Incoming>) -> Respon
 /// The host that a request names, when it names one and not two.
 fn host_of(request: &Request<Incoming>) -> Result<&str, (StatusCode, &'static str)> {
     let refuse = |text| Err((StatusCode::BAD_REQUEST, text));
+    if request.headers().len() > MAX_FIELDS {
+        return Err((StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE, "too many header fields\n"));
+    }
     if request.method() == Method::CONNECT {
         return Err((StatusCode::METHOD_NOT_ALLOWED, "CONNECT is not served\n"));
     }
@@ -174,7 +182,9 @@ fn log(route: &Route, error: &CallError) {
     let Route { link, target, .. } = route;
     match error.kind {
         CallErrorKind::Trap | CallErrorKind::Contract | CallErrorKind::Denied | CallErrorKind::Provider => {
-            warn!(%link, %target, kind = ?error.kind, "request failed: {error}");
+            if let Some(left_out) = route.failures.admit() {
+                warn!(%link, %target, kind = ?error.kind, left_out, "request failed: {error}");
+            }
         }
         _ => debug!(%link, %target, kind = ?error.kind, "request failed: {error}"),
     }

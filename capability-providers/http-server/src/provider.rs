@@ -7,8 +7,8 @@ use async_trait::async_trait;
 use futures::future::join_all;
 use trellis_interfaces::http::{HANDLE, HANDLER, INCOMING_HANDLER};
 use trellis_provider_sdk::{
-    ActiveLink, Answer, Args, CallError, Description, Environment, Factory, Health, Interface, Invocation, LinkError,
-    Provider, Role,
+    ActiveLink, Answer, Args, CallError, Damper, Description, Environment, Factory, Health, Interface, Invocation,
+    LinkError, Provider, Role,
 };
 
 use crate::config::{LinkConfig, ProviderConfig};
@@ -61,6 +61,7 @@ impl HttpServer {
             caller: self.environment.caller.clone(),
             timeout: config.timeout,
             body_limit_bytes: config.body_limit_bytes,
+            failures: Damper::default(),
         };
         let address = config.address.unwrap_or(self.config.address);
         Ok(Entry { address, pattern: config.pattern, route: Arc::new(route) })

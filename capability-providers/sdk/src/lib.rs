@@ -15,6 +15,7 @@ mod provider;
 
 pub use trellis_lattice::body::Body;
 pub use trellis_lattice::contract::{Interface, Signature};
+pub use trellis_lattice::damper::Damper;
 pub use trellis_lattice::error::{CallError, CallErrorKind};
 pub use trellis_lattice::id::{EntityId, LinkName};
 pub use trellis_lattice::message::command::StringMap;

@@ -103,6 +103,6 @@ impl Actor {
     }
 
     fn fault(&self, error: &wasmtime::Error) -> CallError {
-        call_error(self.id(), error)
+        call_error(&self.guest, error)
     }
 }

@@ -7,6 +7,7 @@ use arc_swap::ArcSwap;
 use tokio::time::Instant;
 use tokio_util::task::AbortOnDropHandle;
 use trellis_lattice::contract::{Interface, Signature};
+use trellis_lattice::damper::Damper;
 use trellis_lattice::error::{CallError, CallErrorKind};
 use trellis_lattice::id::EntityId;
 use trellis_lattice::message::command::StringMap;
@@ -66,8 +67,9 @@ impl Actor {
             router,
             config: ArcSwap::from_pointee(config),
             log: Allowance::default(),
+            faults: Damper::default(),
         });
-        let template = Arc::new(Template::new(pre.engine().clone(), Arc::clone(&guest), limits));
+        let template = Arc::new(Template::new(runtime, pre.engine().clone(), Arc::clone(&guest), limits));
         let service = Service::of(&pre, Arc::clone(&template)).map_err(|error| {
             let message = format!("actor {id} exports a wasi:http handler that cannot be called: {error:#}");
             Error::new(ErrorKind::Component, message).with_source(error)

@@ -1,6 +1,7 @@
 //! wasmcloud:bus: an actor chooses over which of its links the calls to an interface go.
 
 use trellis_lattice::contract::Interface;
+use trellis_lattice::error::CallError;
 use trellis_lattice::id::LinkName;
 use wasmtime::StoreContextMut;
 use wasmtime::component::{Linker, LinkerInstance, Resource, ResourceType};
@@ -24,7 +25,7 @@ pub(crate) fn add_to_linker(linker: &mut Linker<State>, _kind: EngineKind) -> wa
     let mut v1 = linker.instance(V1)?;
     add_call_target(&mut v1)?;
     v1.func_wrap("set-link-name", |mut store, (name, targets): (String, Targets)| {
-        set_link_name(&mut store, &name, targets)?.map_err(wasmtime::Error::msg)
+        set_link_name(&mut store, &name, targets)?.map_err(|reason| CallError::trap(reason).into())
     })?;
     let mut v2 = linker.instance(V2)?;
     add_call_target(&mut v2)?;

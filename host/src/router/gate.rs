@@ -6,6 +6,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use bytes::Bytes;
 use tokio::time::Instant;
+use trellis_lattice::damper::Damper;
 use trellis_lattice::error::CallError;
 use trellis_lattice::id::{EntityId, PeerId};
 use trellis_lattice::identity::claims::{PeerClaims, Verified};
@@ -25,12 +26,25 @@ const LOOK: Duration = Duration::from_millis(10);
 pub(crate) struct Gate {
     // The peer owns the gate, and the router the peer: one of the three must not hold on.
     router: Weak<Router>,
+    /// Which refusals are logged.
+    denied: Damper,
 }
 
 impl Gate {
     /// In front of `router`.
     pub(crate) fn new(router: &Arc<Router>) -> Arc<Self> {
-        Arc::new(Self { router: Arc::downgrade(router) })
+        Arc::new(Self { router: Arc::downgrade(router), denied: Damper::default() })
+    }
+}
+
+impl Gate {
+    fn log(&self, from: &PeerClaims, head: &Head, error: &CallError) {
+        if let Some(left_out) = self.denied.admit() {
+            tracing::warn!(
+                peer_id = %from.peer, actor_id = %head.source, interface = %head.interface, reason = error.message,
+                left_out, "call of a peer was denied"
+            );
+        }
     }
 }
 
@@ -42,7 +56,7 @@ impl Serve for Gate {
         invocation: Invocation<Bytes>,
     ) -> Result<Answer<Bytes>, CallError> {
         let router = self.router.upgrade().ok_or_else(|| super::nobody_runs(&invocation.head.target))?;
-        admit(&router, from, &invocation.head).await?;
+        admit(&router, from, &invocation.head).await.inspect_err(|error| self.log(from, &invocation.head, error))?;
         let Invocation { head, args, body } = invocation;
         let args = wire::arguments(&head.interface, head.encoding, args)?;
         let answer = router.deliver(Invocation::<Args> { head, args, body }).await?;
@@ -59,10 +73,6 @@ async fn admit(router: &Router, from: &PeerClaims, head: &Head) -> Result<(), Ca
             Verdict::Granted => return Ok(()),
             Verdict::NotYet(_) if Instant::now() < patience => tokio::time::sleep(LOOK).await,
             Verdict::Denied(reason) | Verdict::NotYet(reason) => {
-                tracing::warn!(
-                    peer_id = %from.peer, actor_id = %head.source, interface = %head.interface, reason,
-                    "call of a peer was denied"
-                );
                 return Err(CallError::denied(reason));
             }
         }

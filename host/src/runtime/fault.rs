@@ -1,18 +1,21 @@
 //! How what ends a guest's execution becomes the error that its caller sees.
 
 use trellis_lattice::error::{CallError, CallErrorKind};
-use trellis_lattice::id::EntityId;
+
+use super::store::Guest;
 
 /// The deadline passed while guest code ran.
 #[derive(Debug, thiserror::Error)]
 #[error("the deadline passed while guest code ran")]
 pub(crate) struct OutOfTime;
 
-/// What the caller of `actor` sees of `error`: the kind and, of a trap, its code. The rest goes to the log.
+/// What the caller of `guest` sees of `error`: the kind and, of a trap, its code. The rest goes to the log, but for what
+/// comes so often that it would flood it.
 ///
 /// A host function that fails a guest's call with a [`CallError`] ends the guest; its kind is what the caller gets,
 /// unless that kind promises that nothing happened: the guest did run.
-pub(crate) fn call_error(actor: &EntityId, error: &wasmtime::Error) -> CallError {
+pub(crate) fn call_error(guest: &Guest, error: &wasmtime::Error) -> CallError {
+    let actor = &guest.id;
     if let Some(inner) = error.downcast_ref::<CallError>() {
         let kind = match inner.kind {
             CallErrorKind::NoTarget | CallErrorKind::Overloaded => CallErrorKind::Provider,
@@ -24,11 +27,15 @@ pub(crate) fn call_error(actor: &EntityId, error: &wasmtime::Error) -> CallError
         return CallError::deadline(format!("{actor} did not answer in time"));
     }
     if error.is::<wasmtime::PoolConcurrencyLimitError>() {
-        tracing::warn!(actor_id = %actor, error = %error, "pool of instances was full");
+        if let Some(left_out) = guest.faults.admit() {
+            tracing::warn!(actor_id = %actor, error = %error, left_out, "pool of instances was full");
+        }
         let retry_after = std::time::Duration::from_millis(100);
         return CallError::overloaded(format!("this host has no room for another instance of {actor}"), retry_after);
     }
-    tracing::warn!(actor_id = %actor, error = ?error, "actor trapped");
+    if let Some(left_out) = guest.faults.admit() {
+        tracing::warn!(actor_id = %actor, error = ?error, left_out, "actor trapped");
+    }
     match error.downcast_ref::<wasmtime::Trap>() {
         Some(trap) => CallError::trap(format!("{actor} trapped: {trap}")),
         None => CallError::trap(format!("{actor} trapped")),

@@ -37,3 +37,5 @@ pub(crate) const RESOURCES: usize = 4_096;
 pub(crate) const HOSTCALL_BYTES: usize = 16 << 20;
 /// Names and values of the HTTP fields of one message.
 pub(crate) const HTTP_FIELDS_BYTES: usize = 32 << 10;
+/// HTTP fields of one message; those of a table of headers cost more to hold than their bytes.
+pub(crate) const HTTP_FIELDS: usize = 128;

@@ -12,6 +12,7 @@ use std::path::{Path, PathBuf};
 use wasmtime::Engine;
 use wasmtime::component::Component;
 
+use super::eviction;
 use crate::error::{Error, ErrorKind, Result};
 
 const MAC_BYTES: usize = 32;
@@ -60,7 +61,10 @@ impl Cache {
             }
         };
         match deserialize(engine, code) {
-            Ok(component) => Some(component),
+            Ok(component) => {
+                eviction::touch(&path);
+                Some(component)
+            }
             Err(error) => {
                 tracing::warn!(path = %path.display(), error = %error, "cached code was refused");
                 None
@@ -84,6 +88,7 @@ impl Cache {
         if let Err(error) = saved {
             tracing::warn!(digest, error = %error, "compiled code was not cached");
         }
+        eviction::make_room(&self.dir, eviction::MAX_BYTES);
     }
 
     fn write(&self, name: &Name, parts: &[&[u8]]) -> std::io::Result<()> {

@@ -5,6 +5,7 @@ use std::sync::{Arc, LazyLock};
 
 use tokio::time::Instant;
 use trellis_lattice::contract::Interface;
+use trellis_lattice::damper::Damper;
 use trellis_lattice::id::{EntityId, LinkName};
 use trellis_lattice::message::command::StringMap;
 use trellis_lattice::message::invocation::Context;
@@ -13,6 +14,7 @@ use wasmtime::{Engine, Store, StoreContextMut, StoreLimits, StoreLimitsBuilder, 
 use wasmtime_wasi::{WasiCtx, WasiCtxView, WasiView};
 use wasmtime_wasi_http::WasiHttpCtx;
 
+use super::engine::Runtime;
 use super::fault::OutOfTime;
 use super::limits::{self, Limits};
 use crate::capability::Allowance;
@@ -30,6 +32,8 @@ pub(crate) struct Guest {
     pub(crate) config: arc_swap::ArcSwap<StringMap>,
     /// What it may still write to the log.
     pub(crate) log: Allowance,
+    /// Which of its traps are logged.
+    pub(crate) faults: Damper,
 }
 
 /// On whose behalf an instance runs: its actor, the call that it serves, and the links that this call chose.
@@ -91,14 +95,16 @@ fn wasi_of(guest: &Arc<Guest>) -> WasiCtx {
 /// How the stores of an actor are made.
 pub(crate) struct Template {
     engine: Engine,
+    /// Whose ticker interrupts guest code: an actor may outlive everybody else who holds it.
+    _runtime: Arc<Runtime>,
     guest: Arc<Guest>,
     limits: Limits,
 }
 
 impl Template {
-    /// Stores on `engine` for instances of `guest`.
-    pub(crate) fn new(engine: Engine, guest: Arc<Guest>, limits: Limits) -> Self {
-        Self { engine, guest, limits }
+    /// Stores on `engine`, which is one of `runtime`, for instances of `guest`.
+    pub(crate) fn new(runtime: &Arc<Runtime>, engine: Engine, guest: Arc<Guest>, limits: Limits) -> Self {
+        Self { engine, _runtime: Arc::clone(runtime), guest, limits }
     }
 
     /// A store for one instance, which serves the call that `context` belongs to. Guest code in it yields with each

@@ -1,5 +1,6 @@
 //! Transports, stores and the gateway by their public API, with real nats-servers.
 
+mod access;
 mod gateway;
 mod store;
 mod support;

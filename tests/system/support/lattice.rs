@@ -38,6 +38,16 @@ impl Lattice {
         lattice
     }
 
+    /// A nats-server with nobody on it yet.
+    pub(crate) fn without_hosts() -> Self {
+        Self::empty(Some(Nats::start()))
+    }
+
+    /// Where its nats-server is.
+    pub(crate) fn nats_url(&self) -> String {
+        self.nats.as_ref().expect("it is on a nats-server").url()
+    }
+
     /// Two hosts, `a` and `b`, on a real nats-server, each with a data directory of its own.
     pub(crate) fn two_hosts() -> Self {
         let mut lattice = Self::empty(Some(Nats::start()));
@@ -60,7 +70,7 @@ impl Lattice {
 
     /// Starts a host that has a state of its own and the keys of this lattice.
     pub(crate) fn start_host(&mut self, name: &str) {
-        let url = self.nats.as_ref().expect("hosts join a nats-server").url();
+        let url = self.nats_url();
         let arguments = ["host", "--name", name, "--nats-url", &url];
         self.servers.push(Server::start(self.data.path(), &arguments));
     }
@@ -97,14 +107,7 @@ impl Lattice {
 
     /// The example actor `name`, signed by this lattice's issuer for `imports`.
     pub(crate) fn signed(&self, name: &str, imports: &[&str]) -> PathBuf {
-        let output = self.data.path().join(format!("{name}.signed.wasm"));
-        let source = guests::path(name);
-        let mut arguments = vec!["sign", path(&source), "--out", path(&output)];
-        for import in imports {
-            arguments.extend(["--import", import]);
-        }
-        process::run(self.data.path(), &arguments).ok();
-        output
+        signed(self.data.path(), name, imports)
     }
 
     /// Starts the HTTP server on the host `host` and routes `path_prefix` to the actor `target`.
@@ -123,8 +126,13 @@ impl Lattice {
 
     /// Routes `path_prefix` to the actor `target`.
     pub(crate) fn route(&self, path_prefix: &str, target: &str, interface: &str) {
+        self.route_with(target, interface, &[&format!("path={path_prefix}")]);
+    }
+
+    /// Routes what `settings` say to the actor `target`.
+    pub(crate) fn route_with(&self, target: &str, interface: &str, settings: &[&str]) {
         let config = format!("route-{target}");
-        self.run(&["config", "put", &config, &format!("path={path_prefix}")]);
+        self.run(&[&["config", "put", &config], settings].concat());
         self.run(&["link", "put", "http", target, interface, "--name", target, "--source-config", &config]);
     }
 
@@ -137,6 +145,18 @@ impl Lattice {
     pub(crate) fn get(&self, path_and_query: &str) -> (u16, String) {
         self.runtime.block_on(http::get(self.address, path_and_query)).expect("an answer")
     }
+}
+
+/// The example actor `name`, signed by the issuer of the data directory `data` for `imports`.
+pub(crate) fn signed(data: &Path, name: &str, imports: &[&str]) -> PathBuf {
+    let output = data.join(format!("{name}.signed.wasm"));
+    let source = guests::path(name);
+    let mut arguments = vec!["sign", path(&source), "--out", path(&output)];
+    for import in imports {
+        arguments.extend(["--import", import]);
+    }
+    process::run(data, &arguments).ok();
+    output
 }
 
 /// A path as an argument.

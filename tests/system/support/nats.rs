@@ -16,13 +16,19 @@ pub(crate) struct Nats {
 }
 
 impl Nats {
-    /// Starts one and waits until it accepts connections.
+    /// Starts one with JetStream and waits until it accepts connections.
     pub(crate) fn start() -> Self {
+        Self::start_with(&["-js"])
+    }
+
+    /// Starts one with these arguments and waits until it accepts connections.
+    pub(crate) fn start_with(arguments: &[&str]) -> Self {
         let store = tempfile::tempdir().expect("a temporary directory");
         let port = free_port();
         let child = Command::new(std::env::var_os("TRELLIS_NATS_SERVER").unwrap_or_else(|| "nats-server".into()))
-            .args(["-a", "127.0.0.1", "-p", &port.to_string(), "-js", "-sd"])
+            .args(["-a", "127.0.0.1", "-p", &port.to_string(), "-sd"])
             .arg(store.path())
+            .args(arguments)
             .stdout(Stdio::null())
             .stderr(Stdio::null())
             .spawn()

@@ -96,10 +96,20 @@ impl Server {
     }
 
     /// Asks it to stop (SIGTERM) and waits until it did.
-    pub(crate) fn terminate(mut self) -> (ExitStatus, String) {
-        let status = Command::new("kill").args(["-TERM", &self.id().to_string()]).status().expect("kill runs");
+    pub(crate) fn terminate(self) -> (ExitStatus, String) {
+        self.signal("TERM");
+        self.wait()
+    }
+
+    /// Sends it the signal of that name.
+    pub(crate) fn signal(&self, name: &str) {
+        let status = Command::new("kill").args(["-s", name, &self.id().to_string()]).status().expect("kill runs");
         assert!(status.success(), "it had ended before");
-        let status = wait::until("the end after SIGTERM", || match self.child.try_wait() {
+    }
+
+    /// Waits until it ended.
+    pub(crate) fn wait(mut self) -> (ExitStatus, String) {
+        let status = wait::until("the end of the process", || match self.child.try_wait() {
             Ok(Some(status)) => Ok(status),
             other => Err(format!("{other:?}: {}", self.output())),
         });

@@ -4,10 +4,9 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use tokio::sync::Notify;
 use trellis_lattice::error::CallError;
-use trellis_lattice::id::EntityId;
 use wasmtime_wasi_http::WasiBody;
 
-use crate::runtime::call_error;
+use crate::runtime::{Guest, call_error};
 
 /// The head of an answer and its body as the guest writes it.
 pub(super) type Response = http::Response<WasiBody>;
@@ -52,14 +51,14 @@ impl Exchange {
 /// finished, and the reader then asks for the failure.
 pub(super) struct Ending {
     exchange: Arc<Exchange>,
-    actor: EntityId,
+    guest: Arc<Guest>,
     settled: bool,
 }
 
 impl Ending {
-    /// The end of `actor`'s execution for this exchange.
-    pub(super) fn of(exchange: &Arc<Exchange>, actor: &EntityId) -> Self {
-        Self { exchange: Arc::clone(exchange), actor: actor.clone(), settled: false }
+    /// The end of `guest`'s execution for this exchange.
+    pub(super) fn of(exchange: &Arc<Exchange>, guest: &Arc<Guest>) -> Self {
+        Self { exchange: Arc::clone(exchange), guest: Arc::clone(guest), settled: false }
     }
 
     /// It ended with `outcome`; an elapsed timer is the deadline.
@@ -67,8 +66,8 @@ impl Ending {
         self.settled = true;
         let failure = match outcome {
             Ok(Ok(())) => return,
-            Ok(Err(error)) => call_error(&self.actor, &error),
-            Err(_) => CallError::deadline(format!("{} did not answer in time", self.actor)),
+            Ok(Err(error)) => call_error(&self.guest, &error),
+            Err(_) => CallError::deadline(format!("{} did not answer in time", self.guest.id)),
         };
         _ = self.exchange.failure.set(failure);
     }
@@ -77,7 +76,7 @@ impl Ending {
 impl Drop for Ending {
     fn drop(&mut self) {
         if !self.settled {
-            let message = format!("{} was ended before it had answered", self.actor);
+            let message = format!("{} was ended before it had answered", self.guest.id);
             _ = self.exchange.failure.set(CallError::new(trellis_lattice::error::CallErrorKind::Cancelled, message));
         }
     }

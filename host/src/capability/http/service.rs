@@ -24,7 +24,7 @@ use super::exchange::{Ending, Exchange, Response};
 use super::{p2, p3};
 use crate::actor::Permit;
 use crate::runtime::value::Args;
-use crate::runtime::{State, Template};
+use crate::runtime::{HTTP_FIELDS, State, Template};
 
 /// The execution of a guest for one request. It keeps the permit and the store until it is over or dropped.
 pub(super) type Run = Pin<Box<dyn Future<Output = ()> + Send>>;
@@ -78,6 +78,7 @@ impl Service {
         mut parts: Box<http::request::Parts>,
         body: Body,
     ) -> Result<Answer<Args>, CallError> {
+        check_fields(&parts.headers, CallError::too_large)?;
         complete_uri(&mut parts)?;
         let request = http::Request::from_parts(*parts, ToGuest(body));
         let exchange = Arc::new(Exchange::default());
@@ -85,6 +86,7 @@ impl Service {
         let mut run = self.run(permit, context, request, &exchange);
         let (response, is_over) = poll_fn(|cx| poll_answer(&mut run, &exchange, cx)).await?;
         let (parts, body) = response.into_parts();
+        check_fields(&parts.headers, CallError::provider)?;
         let mut reader = Reader::new(&parts.headers, body, exchange);
         let run = reader.read_on((!is_over).then_some(run)).await?;
         if let Some(run) = run {
@@ -117,7 +119,7 @@ impl Service {
                 Box::pin(async move {
                     let _permit = permit;
                     let mut store = template.store(context);
-                    let ending = Ending::of(&exchange, &store.data().scope.guest.id);
+                    let ending = Ending::of(&exchange, template.guest());
                     let handled = timeout_at(deadline, p2::handle(&pre, &mut store, request, &exchange));
                     ending.settle(handled.await);
                 })
@@ -126,9 +128,8 @@ impl Service {
                 let (pre, idle) = (Arc::clone(pre), Arc::clone(idle));
                 Box::pin(async move {
                     let _permit = permit;
-                    let actor = template.guest().id.clone();
                     let mut instance = idle.take(&template, &context);
-                    let ending = Ending::of(&exchange, &actor);
+                    let ending = Ending::of(&exchange, template.guest());
                     let handled = timeout_at(deadline, async {
                         let instance = match &mut instance {
                             Some(instance) => instance,
@@ -164,6 +165,14 @@ fn poll_answer(
         None if is_over => Poll::Ready(Err(CallError::trap("the actor returned without an answer"))),
         None => Poll::Pending,
     }
+}
+
+/// No message has more fields than others could take in.
+fn check_fields(fields: &http::HeaderMap, error: fn(String) -> CallError) -> Result<(), CallError> {
+    if fields.len() <= HTTP_FIELDS {
+        return Ok(());
+    }
+    Err(error(format!("a message has {} HTTP header fields, more than {HTTP_FIELDS}", fields.len())))
 }
 
 /// A guest is told the authority and the scheme; a request of HTTP/1.1 has the one in its `Host` header only.

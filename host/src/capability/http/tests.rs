@@ -143,3 +143,13 @@ async fn a_request_without_a_host_is_the_callers_fault() {
     let authority = http::Request::get("http://example.com/");
     assert_eq!(read(send(&actor, authority, LONG).await).await, Ok(String::new()));
 }
+
+#[tokio::test]
+async fn a_request_with_too_many_fields_is_too_large() {
+    let (_runtime, actor) = actor("(call $answer (local.get $outparam)) (call $finish)").await;
+    let with = |fields: usize| (1..fields).fold(request(), |request, n| request.header(format!("x-{n}"), "y"));
+    assert_eq!(read(send(&actor, with(128), LONG).await).await, Ok(String::new()));
+    let error = send(&actor, with(129), LONG).await.expect_err("one too many");
+    assert_eq!(error.kind, CallErrorKind::TooLarge, "{error}");
+    assert!(error.message.contains("129 HTTP header fields"), "{error}");
+}

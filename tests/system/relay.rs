@@ -1,0 +1,64 @@
+//! Actors that send HTTP to actors: over their links, by either version of wasi:http at either end.
+
+use bytes::Bytes;
+use http::Method;
+
+use crate::support::http as client;
+use crate::support::lattice::{Lattice, path};
+
+const CALLED: [(&str, &str); 2] = [("relay", "wasi:http/outgoing-handler"), ("relay-async", "wasi:http/client")];
+
+fn lattice() -> Lattice {
+    let lattice = Lattice::one_box(&[]);
+    for id in ["hello", "hello-async", "echo"] {
+        let component = lattice.signed(id, &[]);
+        lattice.run(&["start", "actor", id, path(&component)]);
+    }
+    lattice.serve_http(None, &[]);
+    lattice
+}
+
+#[test]
+fn an_actor_passes_a_request_on_to_another_by_either_version() {
+    let lattice = lattice();
+    for (relay, called) in CALLED {
+        let component = lattice.signed(relay, &["wasi:http/*"]);
+        let handler = if relay == "relay" { "wasi:http/incoming-handler" } else { "wasi:http/handler" };
+        lattice.run(&["link", "put", relay, "hello", called]);
+        lattice.run(&["start", "actor", relay, path(&component)]);
+        lattice.route(&format!("/{relay}"), relay, handler);
+        let asked = format!("/{relay}/some?thing=1");
+        let answer = lattice.until_ok(&asked);
+        assert!(answer.contains(&asked) && !answer.contains("async"), "{relay}: {answer}");
+
+        // The link is what decides where it goes.
+        lattice.run(&["link", "put", relay, "hello-async", called]);
+        let (status, answer) = lattice.get(&asked);
+        assert_eq!(status, 200, "{relay}: {answer}");
+        assert!(answer.contains("async") && answer.contains(&asked), "{relay}: {answer}");
+
+        lattice.run(&["link", "put", relay, "echo", called]);
+        let body = Bytes::from("0123456789".repeat(20_000));
+        let posted = lattice.runtime.block_on(client::request(lattice.address, Method::POST, &asked, body.clone()));
+        let (status, answer) = posted.expect("an answer");
+        assert_eq!((status, answer.len()), (200, body.len()), "{relay}");
+        assert!(answer.as_bytes() == body, "{relay}: the body came back changed");
+    }
+}
+
+#[test]
+fn an_actor_whose_target_does_not_run_says_so() {
+    let lattice = lattice();
+    for (relay, called) in CALLED {
+        let component = lattice.signed(relay, &["wasi:http/*"]);
+        let handler = if relay == "relay" { "wasi:http/incoming-handler" } else { "wasi:http/handler" };
+        let refused = lattice.try_run(&["start", "actor", relay, path(&component)]).refused();
+        assert!(refused.contains(called) && refused.contains("link"), "{refused}");
+        lattice.run(&["link", "put", relay, "nobody", called]);
+        lattice.run(&["start", "actor", relay, path(&component)]);
+        lattice.route(&format!("/{relay}"), relay, handler);
+        let (status, _) = lattice.get(&format!("/{relay}"));
+        assert!((500..600).contains(&status), "{relay} answered {status}");
+    }
+    lattice.run(&["stop", "actor", "echo"]);
+}
