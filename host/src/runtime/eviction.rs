@@ -82,7 +82,7 @@ mod tests {
     #[test]
     fn what_was_not_used_for_longest_makes_room() {
         let dir = tempfile::tempdir().expect("a directory");
-        let minutes = |n| Duration::from_secs(60 * n);
+        let minutes = |n: u64| Duration::from_secs(60 * n);
         for (name, age) in
             [("a.code", 40), ("b.code", 30), ("c.code", 20), ("key", 500), ("d.1.new", 1), ("e.1.new", 90)]
         {
