@@ -11,6 +11,7 @@ use trellis_lattice::message::command::{ScaleComponent, StartProvider};
 
 use crate::artifact::write_atomically;
 use crate::error::{Error, ErrorKind, Result};
+use crate::kept;
 use crate::roster::Snapshot;
 use crate::standing::Standing;
 
@@ -67,12 +68,12 @@ impl Assignment {
                 return Err(Error::new(ErrorKind::Config, message).with_source(error));
             }
         };
-        serde_json::from_slice(&text).map_err(|error| {
+        kept::decode(&text).map_err(|error| {
             let message = format!(
                 "the last assignment in {} is damaged ({error}); remove the file to start with nothing",
                 file.display()
             );
-            Error::new(ErrorKind::Config, message).with_source(error)
+            Error::new(ErrorKind::Config, message)
         })
     }
 }
@@ -116,10 +117,7 @@ async fn write_each(file: PathBuf, mut changes: watch::Receiver<Option<Arc<Assig
     while changes.changed().await.is_ok() {
         let Some(assignment) = changes.borrow_and_update().clone() else { continue };
         let file = file.clone();
-        let write = move || {
-            let text = serde_json::to_vec_pretty(&*assignment).expect("an assignment has a JSON form");
-            write_atomically(&file, &text)
-        };
+        let write = move || write_atomically(&file, &kept::encode(&*assignment));
         match tokio::task::spawn_blocking(write).await {
             Ok(Ok(())) => {}
             Ok(Err(error)) => tracing::error!(error = %error, "assignment was not written"),

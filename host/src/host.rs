@@ -27,7 +27,7 @@ use crate::config::{Config, Resume, Unsigned};
 use crate::control::{self, Labels, Shared};
 use crate::error::{Error, ErrorKind, Result};
 use crate::provider::make_private_dir;
-use crate::records::Records;
+use crate::records::{Kept, Records};
 use crate::roster::{Context, Order, Roster, now_unix_seconds};
 use crate::router::Router;
 use crate::router::gate::Gate;
@@ -78,7 +78,9 @@ impl Host {
         let told = Arc::new(Told::new(assigned.standing.clone()));
         let (identity, id) = identify(&parts)?;
         let granted = identity.claims.labels.clone();
-        let records = Records::open(Arc::clone(&parts.store), Arc::clone(&told), JOIN_TIMEOUT).await?;
+        let kept =
+            Kept { file: config.data_dir.join("records.json"), use_if_silent: config.resume == Resume::LastAssignment };
+        let records = Records::open(Arc::clone(&parts.store), Arc::clone(&told), kept, JOIN_TIMEOUT).await?;
         let router = Arc::new(Router::new(Arc::clone(records.view())));
         let peer = join(&config, &parts, identity, &router).await?;
         let announcer = Announcer::new(Arc::clone(&parts.transport), config.lattice.clone(), id.clone());

@@ -10,6 +10,7 @@ pub mod config;
 pub mod control;
 pub mod error;
 pub mod host;
+mod kept;
 pub mod links;
 pub mod policy;
 pub mod provider;

@@ -1,7 +1,18 @@
 //! A restart: settings from a file, and what ran before.
 
+use std::path::PathBuf;
+
 use crate::support::lattice::{Lattice, path};
 use crate::support::process::Server;
+
+/// A file with the settings of an edge host.
+fn settings(lattice: &Lattice) -> PathBuf {
+    let file = lattice.data().join("host.toml");
+    let url = lattice.nats_url();
+    let text = format!("name = \"edge-1\"\nnats-url = [\"{url}\"]\nresume = true\n[labels]\nzone = \"edge\"\n");
+    std::fs::write(&file, text).expect("the directory is writable");
+    file
+}
 
 #[test]
 fn a_host_with_a_settings_file_takes_up_what_it_ran() {
@@ -53,4 +64,41 @@ fn a_box_takes_up_what_it_ran_when_it_is_asked_to() {
             assert!(!inventory.contains("counter"), "nobody asked for it: {inventory}");
         }
     }
+}
+
+#[test]
+fn a_host_that_restarts_while_cut_off_serves_and_joins_later() {
+    let mut lattice = Lattice::without_hosts();
+    let file = settings(&lattice);
+    let start = |lattice: &Lattice| Server::start(lattice.data(), &["host", "--config", path(&file)]);
+    let server = start(&lattice);
+    lattice.servers.push(server);
+    lattice.wait_for_hosts(1);
+    let counter = lattice.signed("counter", &["wasi:keyvalue/*"]);
+    lattice.run(&["start", "provider", "kv", "builtin:keyvalue"]);
+    lattice.run(&["link", "put", "counter", "kv", "wasi:keyvalue/store,atomics"]);
+    lattice.run(&["start", "actor", "counter", path(&counter)]);
+    lattice.serve_http(None, &[("/", "counter")]);
+    assert!(lattice.until_ok("/apples").contains('1'));
+
+    lattice.nats().stop();
+    assert!(lattice.until_ok("/apples").contains('2'), "what it has on itself goes on");
+    // Killed, not asked: what it needs is on disk already.
+    drop(lattice.servers.pop());
+    let server = start(&lattice);
+    server.wait_for("joins when it is there");
+    lattice.servers.push(server);
+    assert!(lattice.until_ok("/apples").contains('3'), "actor, provider, links and configs are back");
+
+    lattice.nats().start_again();
+    lattice.wait_for_hosts(1);
+    let (inventory, links) = (lattice.run(&["get", "inventory"]), lattice.run(&["get", "links"]));
+    assert!(inventory.contains("counter") && links.contains("counter"), "{inventory}{links}");
+    assert!(lattice.until_ok("/apples").contains('4'), "nothing was restarted: it counts on");
+    lattice.run(&["link", "del", "http", "wasi:http", "--name", "counter"]);
+    let gone = || lattice.get("/apples").0;
+    crate::support::wait::until("the route to go", || match gone() {
+        404 => Ok(()),
+        other => Err(other.to_string()),
+    });
 }

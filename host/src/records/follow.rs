@@ -1,16 +1,18 @@
 //! Following the store: a watch becomes snapshots. What is known stays known until a complete view says otherwise.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use futures::{FutureExt as _, StreamExt as _};
+use tokio::sync::watch;
+use trellis_lattice::damper::Damper;
 use trellis_lattice::id::ConfigName;
 use trellis_lattice::message::command::StringMap;
 use trellis_lattice::message::lease::{LEASE_KEY, Lease};
 use trellis_lattice::message::link::Link;
-use trellis_lattice::store::{Change, Key, Record, SharedStore};
+use trellis_lattice::store::{Change, Record, SharedStore};
 
+use super::kept::Known;
 use super::{Configs, View, key};
 use crate::links::{Entry, Table};
 use crate::standing::Told;
@@ -19,34 +21,44 @@ use crate::standing::Told;
 const RETRY: Duration = Duration::from_millis(500);
 
 /// Keeps the view's links as the store has them. Never returns.
-pub(super) async fn links(store: SharedStore, view: Arc<View>) {
-    let publish = |known: &BTreeMap<Key, Record>, completeness: Completeness| {
-        view.set_links(Table::new(known.values().filter_map(entry_of)));
+pub(super) async fn links(Follow { store, view, kept, told }: Follow) {
+    let show = |known: &Known| view.set_links(Table::new(known.values().filter_map(entry_of)));
+    if !kept.is_empty() {
+        show(&kept);
+    }
+    let publish = |known: &Known, completeness: Completeness| {
+        show(known);
         if completeness == Completeness::Complete {
             view.progress.send_modify(|progress| progress.has_links = true);
+            told.send_replace(Some(known.clone()));
         }
     };
-    follow(&store, key::LINKS, publish).await;
+    follow(&store, key::LINKS, kept.clone(), publish).await;
 }
 
 /// Keeps the view's configs as the store has them. Never returns.
-pub(super) async fn configs(store: SharedStore, view: Arc<View>) {
-    let publish = |known: &BTreeMap<Key, Record>, completeness: Completeness| {
-        view.set_configs(known.values().filter_map(config_of).collect::<Configs>());
+pub(super) async fn configs(Follow { store, view, kept, told }: Follow) {
+    let show = |known: &Known| view.set_configs(known.values().filter_map(config_of).collect::<Configs>());
+    if !kept.is_empty() {
+        show(&kept);
+    }
+    let publish = |known: &Known, completeness: Completeness| {
+        show(known);
         if completeness == Completeness::Complete {
             view.progress.send_modify(|progress| progress.has_configs = true);
+            told.send_replace(Some(known.clone()));
         }
     };
-    follow(&store, key::CONFIGS, publish).await;
+    follow(&store, key::CONFIGS, kept.clone(), publish).await;
 }
 
 /// Learns from the lattice's lease which wadm's commands still count. Never returns.
 pub(super) async fn lease(store: SharedStore, told: Arc<Told>) {
-    let publish = |known: &BTreeMap<Key, Record>, _| {
+    let publish = |known: &Known, _| {
         let leases = known.values().filter_map(|record| Lease::decode(&record.value));
         leases.for_each(|lease| told.learn_fence(lease.token));
     };
-    follow(&store, LEASE_KEY, publish).await;
+    follow(&store, LEASE_KEY, Known::new(), publish).await;
 }
 
 fn entry_of(record: &Record) -> Option<Entry> {
@@ -73,8 +85,26 @@ enum Completeness {
     Partial,
 }
 
-async fn follow(store: &SharedStore, prefix: &str, publish: impl Fn(&BTreeMap<Key, Record>, Completeness)) {
-    let mut fold = Fold::default();
+/// What following takes, and where it tells.
+pub(super) struct Follow {
+    store: SharedStore,
+    view: Arc<View>,
+    /// What was kept from before; shown until the store says otherwise.
+    kept: Known,
+    /// What the store told, when it told all.
+    pub(super) told: watch::Sender<Option<Known>>,
+}
+
+impl Follow {
+    /// From `store` to `view`.
+    pub(super) fn new(store: &SharedStore, view: &Arc<View>, kept: Known) -> Self {
+        Self { store: Arc::clone(store), view: Arc::clone(view), kept, told: watch::Sender::new(None) }
+    }
+}
+
+async fn follow(store: &SharedStore, prefix: &str, kept: Known, publish: impl Fn(&Known, Completeness)) {
+    let failures = Damper::default();
+    let mut fold = Fold { known: kept, retold: None };
     loop {
         match store.watch(prefix).await {
             Ok(mut watch) => {
@@ -88,7 +118,11 @@ async fn follow(store: &SharedStore, prefix: &str, publish: impl Fn(&BTreeMap<Ke
                 }
                 tracing::warn!(prefix, "watch of the store ended");
             }
-            Err(error) => tracing::warn!(prefix, error = %error, "store could not be watched"),
+            Err(error) => {
+                if let Some(left_out) = failures.admit() {
+                    tracing::warn!(prefix, error = %error, left_out, "store could not be watched");
+                }
+            }
         }
         tokio::time::sleep(RETRY).await;
     }
@@ -97,15 +131,15 @@ async fn follow(store: &SharedStore, prefix: &str, publish: impl Fn(&BTreeMap<Ke
 /// What a watch has told so far.
 #[derive(Debug, Default)]
 struct Fold {
-    known: BTreeMap<Key, Record>,
+    known: Known,
     /// Between a (re)start and `Ready`: what has been told again. What is not among it is gone at `Ready`, not before.
-    retold: Option<BTreeMap<Key, Record>>,
+    retold: Option<Known>,
 }
 
 impl Fold {
     fn step(&mut self, change: Change) {
         match change {
-            Change::Restart => self.retold = Some(BTreeMap::new()),
+            Change::Restart => self.retold = Some(Known::new()),
             Change::Put(record) => {
                 if let Some(retold) = &mut self.retold {
                     retold.insert(record.key.clone(), record.clone());
@@ -133,8 +167,8 @@ impl Fold {
 
 #[cfg(test)]
 mod tests {
-    use super::{Change, Fold, Key, Record};
-    use trellis_lattice::store::Revision;
+    use super::{Change, Fold, Record};
+    use trellis_lattice::store::{Key, Revision};
 
     fn put(key: &str) -> Change {
         let key = Key::parse(key).expect("valid");

@@ -4,10 +4,12 @@
 //! watch, on this host as on any other.
 
 mod follow;
+mod kept;
 mod key;
 mod write;
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -18,10 +20,13 @@ use trellis_lattice::id::ConfigName;
 use trellis_lattice::message::command::StringMap;
 use trellis_lattice::store::SharedStore;
 
+use self::follow::Follow;
 use crate::error::{Error, ErrorKind, Result};
 use crate::links::Table;
 use crate::standing::Told;
 
+/// How long the store is waited for when there is something to go by without it.
+const PATIENCE_WITH_KEPT: Duration = Duration::from_secs(2);
 /// The longest that one operation on the store may take.
 const STORE_TIMEOUT: Duration = Duration::from_secs(5);
 
@@ -116,29 +121,49 @@ fn missing_configs(names: &[&str]) -> String {
     format!("no such config: {}; put it first (`trellis config put {} key=value`)", names.join(", "), names[0])
 }
 
+/// Where records are kept on this host's own disk.
+pub(crate) struct Kept {
+    /// The file.
+    pub(crate) file: PathBuf,
+    /// Whether what is kept will do when the store says nothing.
+    pub(crate) use_if_silent: bool,
+}
+
 /// The records of a lattice: the view, and the ways to change them. Dropping it ends the watches.
 pub(crate) struct Records {
     store: SharedStore,
     view: Arc<View>,
-    _watches: [AbortOnDropHandle<()>; 3],
+    _watches: [AbortOnDropHandle<()>; 4],
 }
 
 impl Records {
     /// Follows the records in `store`, tells `told` of the lease, and waits until everything that is there has been read.
+    /// What the store tells is kept in a file, and what was kept there may do for a start when the store is silent.
     ///
     /// # Errors
-    /// `Unavailable` when that takes longer than `patience`.
-    pub(crate) async fn open(store: SharedStore, told: Arc<Told>, patience: Duration) -> Result<Self> {
+    /// `Unavailable` when that takes longer than `patience` and nothing was kept that may be used.
+    pub(crate) async fn open(store: SharedStore, told: Arc<Told>, kept: Kept, patience: Duration) -> Result<Self> {
         let view = Arc::new(View::default());
         let mut progress = view.progress.subscribe();
+        let used = kept.use_if_silent.then(|| kept::read(&kept.file)).flatten();
+        let is_kept = used.is_some();
+        let (links, configs) = used.unwrap_or_default();
+        let (links, configs) = (Follow::new(&store, &view, links), Follow::new(&store, &view, configs));
+        let keep = kept::keep(kept.file, links.told.subscribe(), configs.told.subscribe());
         let watches = [
-            tokio::spawn(follow::links(Arc::clone(&store), Arc::clone(&view))),
-            tokio::spawn(follow::configs(Arc::clone(&store), Arc::clone(&view))),
+            tokio::spawn(follow::links(links)),
+            tokio::spawn(follow::configs(configs)),
             tokio::spawn(follow::lease(Arc::clone(&store), told)),
+            tokio::spawn(keep),
         ]
         .map(AbortOnDropHandle::new);
         let complete = progress.wait_for(|progress| progress.has_links && progress.has_configs);
+        let patience = if is_kept { patience.min(PATIENCE_WITH_KEPT) } else { patience };
         if tokio::time::timeout(patience, complete).await.is_err() {
+            if is_kept {
+                tracing::warn!("the lattice's store is silent: links and configs are those that it told last");
+                return Ok(Self { store, view, _watches: watches });
+            }
             let message = format!(
                 "the lattice's store did not tell its links and configs within {} s; is it reachable?",
                 patience.as_secs()

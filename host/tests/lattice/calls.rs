@@ -74,6 +74,27 @@ async fn an_actor_calls_a_provider_on_another_host() {
 }
 
 #[tokio::test]
+async fn values_up_to_16_mib_cross_and_larger_ones_are_refused() {
+    let cluster = Cluster::new();
+    let (a, b) = (cluster.host("a").await, cluster.host("b").await);
+    let client = cluster.client();
+    client.start_provider(&provider(a.id(), "probe", "probe")).await.expect("starts");
+    client.start_provider(&provider(b.id(), "echo", "echo")).await.expect("starts");
+    client.put_link(&link("probe", "test:echo/echo", "echo")).await.expect("put");
+    let call = ("probe", "test:echo/echo");
+    cluster.call_until(call, Result::is_ok).await.expect("answers");
+    for bytes in [511 << 10, 513 << 10, 3 << 20, (16 << 20) - 64] {
+        let text = "0123456789abcdef".repeat(bytes / 16);
+        let answer = cluster.call(call.0, call.1, &text).await.expect("fits");
+        assert!(answer == text, "{bytes} bytes came back changed");
+    }
+    let text = "x".repeat((16 << 20) + 1);
+    let error = cluster.call(call.0, call.1, &text).await.expect_err("too large");
+    assert_eq!(error.kind, CallErrorKind::TooLarge, "{error}");
+    assert_eq!(cluster.call(call.0, call.1, "small").await.as_deref(), Ok("small"), "the next one is fine");
+}
+
+#[tokio::test]
 async fn a_host_that_forges_a_source_is_refused_by_the_receiver() {
     let cluster = Cluster::new();
     let a = cluster.host("a").await;

@@ -95,12 +95,18 @@ impl Peer {
         let slots = transport.subscribe(subject::reply_slots(lattice, id), None).await?;
         let everyone = transport.subscribe(subject::presence(lattice), None).await?;
         let questions = transport.subscribe(subject::presence_query(lattice), None).await?;
-        transport.flush().await?;
+        // Without a connection the subscriptions wait for it, and presence is said when it is there.
+        let is_connected = transport.is_connected();
+        if is_connected {
+            transport.flush().await?;
+        }
         let (outbox, posted) = Outbox::new();
         let peer = Self::assemble(transport, join, serve, outbox);
         peer.start((inbox, slots), (everyone, questions), posted);
-        peer.voice.ask().await?;
-        presence::first_answers(&peer.voice, &peer.members).await;
+        if is_connected {
+            peer.voice.ask().await?;
+            presence::first_answers(&peer.voice, &peer.members).await;
+        }
         Ok(Arc::new(peer))
     }
 

@@ -11,6 +11,7 @@ use tokio::time::{Instant, MissedTickBehavior};
 
 use super::core::{Core, unix_ms};
 use super::member::{Learned, Members, Remote};
+use crate::damper::Damper;
 use crate::error::{Error, ErrorKind, Result};
 use crate::message::presence::{Presence, Running, State};
 use crate::subject;
@@ -38,6 +39,7 @@ pub(super) struct Voice {
     said: Mutex<(State, Arc<Vec<Running>>)>,
     changed: Notify,
     heard_question: Notify,
+    failures: Damper,
 }
 
 impl Voice {
@@ -50,6 +52,7 @@ impl Voice {
             said: Mutex::new((State::Ready, Arc::default())),
             changed: Notify::new(),
             heard_question: Notify::new(),
+            failures: Damper::default(),
         }
     }
 
@@ -160,8 +163,10 @@ pub(super) async fn run(
 }
 
 async fn speak(voice: &Voice) {
-    if let Err(error) = voice.say().await {
-        tracing::warn!(error = %error, "presence could not be said");
+    if let Err(error) = voice.say().await
+        && let Some(left_out) = voice.failures.admit()
+    {
+        tracing::warn!(error = %error, left_out, "presence could not be said");
     }
 }
 

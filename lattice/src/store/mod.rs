@@ -14,6 +14,7 @@ use crate::error::{Error, ErrorKind, Result};
 pub mod embedded;
 mod feed;
 pub mod jetstream;
+pub mod late;
 pub mod memory;
 
 /// A key: 1 to 255 characters of `[A-Za-z0-9_=/.-]`, no leading, trailing or double dot.

@@ -11,8 +11,7 @@ use std::time::Duration;
 use async_nats::client::traits::Publisher;
 use async_nats::client::{PublishErrorKind, RequestErrorKind};
 use async_nats::connection::State;
-use async_nats::message::OutboundMessage;
-use async_nats::{Client, ConnectErrorKind, ConnectOptions, Event, HeaderMap, ServerAddr};
+use async_nats::{Client, ConnectErrorKind, ConnectOptions, Event, ServerAddr};
 use async_trait::async_trait;
 use bytes::Bytes;
 use futures::{StreamExt, future};
@@ -20,9 +19,12 @@ use tokio::time::{sleep, timeout};
 use tokio_util::task::AbortOnDropHandle;
 use tracing::{info, warn};
 
+mod message;
+
+use self::message::{inbound, outbound};
 pub use super::options::{Credentials, NatsOptions};
 use super::pings::Pings;
-use super::{Headers, Message, Status, Subscription, Transport};
+use super::{Message, Subscription, Transport};
 use crate::error::{Error, ErrorKind, Result};
 use crate::secret::Secret;
 use crate::subject::{QueueGroup, Subject};
@@ -48,6 +50,13 @@ struct Shared {
     _tasks: [AbortOnDropHandle<()>; 2],
 }
 
+/// What connecting waits for.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Wait {
+    ForServer,
+    ForNothing,
+}
+
 impl fmt::Debug for NatsTransport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_tuple("NatsTransport").field(&self.shared.servers).finish()
@@ -60,13 +69,32 @@ impl NatsTransport {
     /// # Errors
     /// `Disconnected` when no server answers, `Unauthorized` when it refuses the credentials, `Malformed` for a URL
     /// or seed that is none, `Io` for a file that cannot be read.
-    pub async fn connect(mut options: NatsOptions) -> Result<Self> {
+    pub async fn connect(options: NatsOptions) -> Result<Self> {
+        Self::begin(options, Wait::ForServer).await
+    }
+
+    /// As [`NatsTransport::connect`]; where no server is there yet, it is connected to as soon as it is. Until then
+    /// subscriptions are made and wait, and what is sent fails with `Disconnected`.
+    ///
+    /// # Errors
+    /// As [`NatsTransport::connect`], but for `Disconnected`.
+    pub async fn connect_sooner_or_later(options: NatsOptions) -> Result<Self> {
+        match Self::begin(options.clone(), Wait::ForServer).await {
+            Err(error) if error.kind() == ErrorKind::Disconnected => Self::begin(options, Wait::ForNothing).await,
+            result => result,
+        }
+    }
+
+    async fn begin(mut options: NatsOptions, wait: Wait) -> Result<Self> {
         let addresses = parse_servers(&options.servers)?;
         if let Credentials::None = options.credentials {
             options.credentials = credentials_in(&addresses);
         }
         let servers = shown(&addresses);
-        let settings = settings(options).await?;
+        let mut settings = settings(options).await?;
+        if wait == Wait::ForNothing {
+            settings = settings.retry_on_initial_connect();
+        }
         let connecting = timeout(PATIENCE, settings.connect(addresses)).await;
         let client = match connecting {
             Ok(Ok(client)) => client,
@@ -77,7 +105,7 @@ impl NatsTransport {
         let arriving = client.subscribe(inbox.clone()).await.map_err(|error| no_server(&servers).with_source(error))?;
         let line = Arc::new(Line { client, inbox, pings: Pings::default(), is_hung: AtomicBool::new(false) });
         let reader = AbortOnDropHandle::new(tokio::spawn(read_pings(line.clone(), arriving)));
-        if !line.answers(PATIENCE).await {
+        if wait == Wait::ForServer && !line.answers(PATIENCE).await {
             let text = format!(
                 "nats-server at {servers} lets us in but tells us nothing; may this user publish and subscribe to `_INBOX.>`?"
             );
@@ -119,6 +147,9 @@ impl NatsTransport {
 impl Transport for NatsTransport {
     async fn publish(&self, message: Message) -> Result<()> {
         super::check_literal(&message.subject)?;
+        if self.line.is_new() {
+            return Err(no_server(self.servers()));
+        }
         let size = message.payload.len();
         let outbound = outbound(message)?;
         // Waits only when the connection's queue is full: at once otherwise, and nothing is flushed here.
@@ -147,7 +178,9 @@ impl Transport for NatsTransport {
             Ok(Err(error)) => return Err(self.closed().with_source(error)),
             Err(_elapsed) => return Err(self.stuck("a subscription")),
         };
-        self.flush().await?;
+        if !self.line.is_new() {
+            self.flush().await?;
+        }
         Ok(Subscription::new(messages.filter_map(move |message| future::ready(inbound(&subject, message)))))
     }
 
@@ -207,6 +240,11 @@ impl Line {
         timeout(patience, async { while !self.ping().await {} }).await.is_ok()
     }
 
+    /// Whether it never was connected.
+    fn is_new(&self) -> bool {
+        self.client.connection_state() == State::Pending
+    }
+
     fn received_bytes(&self) -> u64 {
         self.client.statistics().in_bytes.load(Ordering::Relaxed)
     }
@@ -233,6 +271,9 @@ async fn keep_pinging(line: Arc<Line>) {
     let mut missed = 0;
     loop {
         sleep(PING_EVERY).await;
+        if line.is_new() {
+            continue;
+        }
         let received = line.received_bytes();
         // A server that is busy sending us something else may be late, but does not hang.
         if line.ping().await || line.received_bytes() > received {
@@ -351,49 +392,4 @@ fn no_server(servers: &str) -> Error {
 
 fn too_large(size: usize, limit: usize) -> Error {
     Error::new(ErrorKind::TooLarge, format!("{size} bytes and their headers are over the server's {limit}"))
-}
-
-fn outbound(message: Message) -> Result<OutboundMessage> {
-    let headers = if message.headers.is_empty() { None } else { Some(outbound_headers(message.headers)?) };
-    Ok(OutboundMessage {
-        subject: message.subject.as_str().into(),
-        reply: message.reply.map(|reply| reply.as_str().into()),
-        payload: message.payload,
-        headers,
-    })
-}
-
-fn outbound_headers(headers: Headers) -> Result<HeaderMap> {
-    let mut map = HeaderMap::new();
-    for (name, value) in headers {
-        let malformed = || Error::new(ErrorKind::Malformed, format!("header {name:?} is not valid"));
-        let key: async_nats::HeaderName = name.parse().map_err(|_error| malformed())?;
-        let value: async_nats::HeaderValue = value.parse().map_err(|_error| malformed())?;
-        map.append(key, value);
-    }
-    Ok(map)
-}
-
-/// `None` for what has a subject that we would not send ourselves.
-fn inbound(subscribed: &Subject, message: async_nats::Message) -> Option<Message> {
-    let subject = if message.subject.as_str() == subscribed.as_str() {
-        subscribed.clone()
-    } else {
-        Subject::from_wire(&message.subject).ok()?
-    };
-    let reply = message.reply.map(|reply| Subject::from_wire(&reply)).transpose().ok()?;
-    let headers = message.headers.as_ref().map(inbound_headers).unwrap_or_default();
-    let is_unheard = message.status == Some(async_nats::StatusCode::NO_RESPONDERS);
-    let status = is_unheard.then_some(Status::NoResponders);
-    Some(Message { subject, reply, headers, payload: message.payload, status })
-}
-
-/// The client keeps values of one name in order, names in none: they are sorted, so that the result is determined.
-fn inbound_headers(map: &HeaderMap) -> Headers {
-    let mut headers: Headers = map
-        .iter()
-        .flat_map(|(name, values)| values.iter().map(|value| (name.to_string(), value.as_str().to_owned())))
-        .collect();
-    headers.sort_by(|(one, _), (other, _)| one.cmp(other));
-    headers
 }

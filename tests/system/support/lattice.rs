@@ -43,6 +43,11 @@ impl Lattice {
         Self::empty(Some(Nats::start()))
     }
 
+    /// Its nats-server, to be ended and started again.
+    pub(crate) fn nats(&mut self) -> &mut Nats {
+        self.nats.as_mut().expect("it is on a nats-server")
+    }
+
     /// Where its nats-server is.
     pub(crate) fn nats_url(&self) -> String {
         self.nats.as_ref().expect("it is on a nats-server").url()

@@ -1,6 +1,7 @@
 //! A real nats-server with JetStream, on a port of its own.
 
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
+use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
 use tempfile::TempDir;
@@ -12,7 +13,7 @@ use super::wait;
 pub(crate) struct Nats {
     child: Child,
     port: u16,
-    _store: TempDir,
+    store: TempDir,
 }
 
 impl Nats {
@@ -25,17 +26,22 @@ impl Nats {
     pub(crate) fn start_with(arguments: &[&str]) -> Self {
         let store = tempfile::tempdir().expect("a temporary directory");
         let port = free_port();
-        let child = Command::new(std::env::var_os("TRELLIS_NATS_SERVER").unwrap_or_else(|| "nats-server".into()))
-            .args(["-a", "127.0.0.1", "-p", &port.to_string(), "-sd"])
-            .arg(store.path())
-            .args(arguments)
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .spawn()
-            .expect("nats-server starts: `cargo xtask test` installs it or says how");
-        let nats = Self { child, port, _store: store };
-        wait::until("nats-server", || TcpStream::connect((Ipv4Addr::LOCALHOST, port)).map_err(|e| e.to_string()));
+        let child = spawn(port, store.path(), arguments);
+        let nats = Self { child, port, store };
+        wait_for(port);
         nats
+    }
+
+    /// Ends it with its connections; what it stored stays.
+    pub(crate) fn stop(&mut self) {
+        self.child.kill().expect("it is ours");
+        self.child.wait().expect("it is ours");
+    }
+
+    /// Starts it again where it was.
+    pub(crate) fn start_again(&mut self) {
+        self.child = spawn(self.port, self.store.path(), &["-js"]);
+        wait_for(self.port);
     }
 
     /// Where clients connect.
@@ -49,6 +55,21 @@ impl Drop for Nats {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
+}
+
+fn spawn(port: u16, store: &Path, arguments: &[&str]) -> Child {
+    Command::new(std::env::var_os("TRELLIS_NATS_SERVER").unwrap_or_else(|| "nats-server".into()))
+        .args(["-a", "127.0.0.1", "-p", &port.to_string(), "-sd"])
+        .arg(store)
+        .args(arguments)
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .expect("nats-server starts: `cargo xtask test` installs it or says how")
+}
+
+fn wait_for(port: u16) {
+    wait::until("nats-server", || TcpStream::connect((Ipv4Addr::LOCALHOST, port)).map_err(|e| e.to_string()));
 }
 
 /// A port that was free a moment ago.

@@ -6,13 +6,16 @@ use std::time::Duration;
 
 use anyhow::{Context as _, anyhow, bail};
 use clap::Args;
-use trellis_host::config::{Config, Unsigned};
+use trellis_host::config::{Config, Resume, Unsigned};
 use trellis_host::host::{Host, Parts};
-use trellis_lattice::id::{EntityId, IssuerId};
+use trellis_lattice::id::{EntityId, IssuerId, LatticeName};
 use trellis_lattice::identity::key::{Key, KeyKind};
 use trellis_lattice::identity::token::verify_peer;
+use trellis_lattice::store::SharedStore;
 use trellis_lattice::store::jetstream::JetStreamStore;
-use trellis_lattice::transport::nats::NatsTransport;
+use trellis_lattice::store::late::LateStore;
+use trellis_lattice::transport::Transport as _;
+use trellis_lattice::transport::nats::{NatsOptions, NatsTransport};
 
 use crate::command::{Pair, map_of};
 use crate::context::{Context, default_lattice, options};
@@ -87,14 +90,12 @@ async fn start(context: &Context, settings: Settings) -> anyhow::Result<Host> {
     }
     let mut nats = options(&settings.nats)?;
     nats.name = format!("trellis host {}", settings.name);
-    let (runtime, transport) = tokio::join!(serve::runtime(&context.data), NatsTransport::connect(nats));
+    let (runtime, transport) = tokio::join!(serve::runtime(&context.data), connect(nats, settings.resume));
     let (runtime, transport) = (runtime?, transport?);
-    let store = JetStreamStore::open(&transport, &lattice)
-        .await
-        .with_context(|| format!("open the store of lattice {lattice} (JetStream has to be on: nats-server -js)"))?;
+    let store = store(&transport, &lattice).await?;
     let parts = Parts {
         transport: Arc::new(transport),
-        store: Arc::new(store),
+        store,
         runtime,
         builtins: serve::builtins(),
         key,
@@ -105,6 +106,29 @@ async fn start(context: &Context, settings: Settings) -> anyhow::Result<Host> {
     Host::start(config(context, settings), parts)
         .await
         .with_context(|| format!("start host {name} in lattice {lattice}"))
+}
+
+/// A host that takes up what it ran need not wait for the lattice to do so.
+async fn connect(nats: NatsOptions, resume: Resume) -> anyhow::Result<NatsTransport> {
+    let Resume::LastAssignment = resume else { return Ok(NatsTransport::connect(nats).await?) };
+    let transport = NatsTransport::connect_sooner_or_later(nats).await?;
+    if !transport.is_connected() {
+        let servers = transport.servers();
+        say(format_args!(
+            "no nats-server answers at {servers}: this host does what it was told last, and joins when it is there"
+        ));
+    }
+    Ok(transport)
+}
+
+async fn store(transport: &NatsTransport, lattice: &LatticeName) -> anyhow::Result<SharedStore> {
+    if !transport.is_connected() {
+        return Ok(Arc::new(LateStore::new(transport.clone(), lattice.clone())));
+    }
+    let store = JetStreamStore::open(transport, lattice)
+        .await
+        .with_context(|| format!("open the store of lattice {lattice} (JetStream has to be on: nats-server -js)"))?;
+    Ok(Arc::new(store))
 }
 
 fn config(context: &Context, settings: Settings) -> Config {

@@ -54,6 +54,45 @@ fn values_have_the_shapes_that_serde_derives() {
     check(&nested, &some(some(Val::U8(1))), &[1]);
 }
 
+/// The bytes that PROTOCOL.md shows. Changing them is a new version of the protocol.
+#[test]
+fn results_have_the_bytes_that_the_document_shows() {
+    let document = include_str!("../../../../../PROTOCOL.md");
+    let text = |text: &str| Val::String(text.into());
+    let some = |value| Val::Option(Some(Box::new(value)));
+    let boxed = |ty| Some(Box::new(ty));
+    let ok = |value: Option<Val>| Val::Result(Ok(value.map(Box::new)));
+    let person = [("name".to_owned(), Type::String), ("age".to_owned(), Type::Option(Box::new(Type::U8)))];
+    let ada = vec![("name".to_owned(), text("Ada")), ("age".to_owned(), some(Val::U8(36)))];
+    let shape = Type::Variant(vec![("point".into(), None), ("circle".into(), Some(Type::F64))]);
+    let nested = Type::Option(Box::new(Type::Option(Box::new(Type::U8))));
+    let result = Type::Result(boxed(Type::String), boxed(Type::U8));
+    let goldens = [
+        (Type::Record(person.into()), Val::Record(ada)),
+        (shape.clone(), Val::Variant("point".into(), None)),
+        (shape, Val::Variant("circle".into(), Some(Box::new(Val::Float64(2.5))))),
+        (Type::Enum(vec!["on".into(), "off".into()]), Val::Enum("off".into())),
+        (Type::Flags(["r", "w", "x"].map(Into::into).into()), Val::Flags(vec!["r".into(), "x".into()])),
+        (Type::List(Box::new(Type::U8)), Val::List(vec![Val::U8(1), Val::U8(255)])),
+        (nested.clone(), some(some(Val::U8(1)))),
+        (nested, some(Val::Option(None))),
+        (result.clone(), ok(Some(text("a")))),
+        (result, Val::Result(Err(Some(Box::new(Val::U8(7)))))),
+        (Type::Result(None, None), ok(None)),
+    ];
+    let table = document.split("As results, for example:").nth(1).expect("the document has examples");
+    let rows = table.lines().skip_while(|line| !line.starts_with("| none")).take_while(|line| line.starts_with('|'));
+    let rows: Vec<&str> = rows.collect();
+    assert_eq!(rows.len(), goldens.len() + 1, "{rows:?}");
+    let hex = |bytes: Vec<u8>| bytes.iter().map(|byte| format!("{byte:02x}")).collect::<String>();
+    let nothing = encode(&Part::Result(None), &FuncType { params: vec![], result: None }).expect("fits");
+    assert!(rows[0].ends_with(&format!("| `{}` |", hex(nothing))), "{}", rows[0]);
+    for (row, (ty, value)) in rows[1..].iter().zip(goldens) {
+        let bytes = encode(&Part::Result(Some(value)), &func(ty.clone())).expect("fits");
+        assert!(row.ends_with(&format!("| `{}` |", hex(bytes.clone()))), "{row}: {}", hex(bytes));
+    }
+}
+
 #[test]
 fn a_byte_list_may_come_as_an_array() {
     let bytes = rmp_serde::to_vec(&(vec![1_u8, 200],)).expect("encodes");
