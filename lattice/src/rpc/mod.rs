@@ -31,8 +31,8 @@ mod stream;
 
 use self::balance::RetryBudget;
 use self::client::Client;
-use self::core::{Core, Outbox, Outgoing};
 pub use self::core::Refused;
+use self::core::{Core, Outbox, Outgoing};
 use self::member::{Members, Remote};
 use self::presence::Voice;
 use self::server::Server;
@@ -170,12 +170,7 @@ impl Peer {
         self.end();
     }
 
-    fn assemble(
-        transport: SharedTransport,
-        join: Join,
-        serve: Option<Arc<dyn Serve>>,
-        outbox: Outbox,
-    ) -> Self {
+    fn assemble(transport: SharedTransport, join: Join, serve: Option<Arc<dyn Serve>>, outbox: Outbox) -> Self {
         let Join { lattice, identity, trust, site } = join;
         let (refused, buffered) = Default::default();
         let core = Arc::new(Core { lattice, identity, trust, transport, site, outbox, refused, buffered });

@@ -1,0 +1,33 @@
+//! Rules about what the documents say.
+
+use std::path::Path;
+
+use crate::source::{Finding, files, read, report, root};
+
+/// Rule: paths that the documents name exist.
+#[test]
+fn documents_name_files_that_exist() {
+    let mut findings = Vec::new();
+    for document in files().iter().filter(|file| file.ends_with(".md") && !file.contains("wit/")) {
+        let folder = Path::new(document).parent().unwrap_or(Path::new(""));
+        for (line, text) in (1..).zip(read(document).lines()) {
+            for path in text.split('`').skip(1).step_by(2).filter(|text| is_path(text)) {
+                if !root().join(path).exists() && !root().join(folder).join(path).exists() {
+                    findings.push(Finding::new(document, line, format!("{path} does not exist")));
+                }
+            }
+        }
+    }
+    report("paths that the documents name exist", findings);
+}
+
+/// Whether a piece of code in a document is the path of one of our files.
+fn is_path(text: &str) -> bool {
+    let is_plain = text.chars().all(|c| c.is_ascii_alphanumeric() || "/._-".contains(c));
+    is_plain && text.contains('/') && [".rs", ".md", ".toml", ".wit"].iter().any(|ending| text.ends_with(ending))
+}
+
+#[test]
+fn paths_are_told_from_other_names() {
+    assert!(is_path("lattice/src/id.rs") && !is_path("wasi:http/types") && !is_path("id.rs"));
+}
