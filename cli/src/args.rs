@@ -6,7 +6,8 @@ use std::process::ExitCode;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use trellis_lattice::id::LatticeName;
 
-use crate::command::{build, call, completions, config, get, host, inspect, keys, link, scale, sign, start, stop, up};
+use crate::command::{build, call, completions, config, events, get, host, inspect, keys, label, link, pull, push};
+use crate::command::{scale, sign, start, stop, up};
 use crate::output::say;
 
 /// Run WebAssembly actors in a lattice of hosts.
@@ -30,6 +31,8 @@ pub(crate) struct Global {
     pub(crate) lattice: Option<LatticeName>,
     #[command(flatten)]
     pub(crate) nats: Nats,
+    #[command(flatten)]
+    pub(crate) registry: Registry,
     /// How results are written to standard output
     #[arg(long, short, global = true, value_enum, default_value = "table", env = "TRELLIS_OUTPUT")]
     pub(crate) output: Format,
@@ -63,6 +66,18 @@ pub(crate) struct Nats {
     pub(crate) nats_ca: Option<PathBuf>,
 }
 
+/// How to reach registries.
+#[derive(Debug, Clone, Default, Args)]
+#[command(next_help_heading = "Registries")]
+pub(crate) struct Registry {
+    /// The directory with the `config.json` of `docker login` [default: ~/.docker]
+    #[arg(long, global = true, env = "DOCKER_CONFIG", value_name = "DIR")]
+    pub(crate) docker_config: Option<PathBuf>,
+    /// A registry, as host:port, that is spoken to without TLS; those on loopback are; may be repeated
+    #[arg(long, global = true, env = "TRELLIS_INSECURE_REGISTRIES", value_name = "HOST", value_delimiter = ',')]
+    pub(crate) insecure_registry: Vec<String>,
+}
+
 /// How results are written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Format {
@@ -86,8 +101,8 @@ pub(crate) enum LogFormat {
 pub(crate) enum Command {
     /// Run a whole lattice in this process, and serve a component if one is given
     Up(up::Up),
-    /// Run a host of a lattice on NATS
-    Host(host::RunHost),
+    /// Run a host of a lattice on NATS; or take one out of use, and back
+    Host(host::HostArgs),
     /// Start an actor or a provider
     Start(start::Start),
     /// Stop an actor, a provider or a host
@@ -98,14 +113,22 @@ pub(crate) enum Command {
     Link(link::LinkArgs),
     /// Write, read and delete configs
     Config(config::ConfigArgs),
+    /// Set and remove labels of hosts
+    Label(label::LabelArgs),
     /// Show what is there
     Get(get::Get),
+    /// Follow what happens in the lattice
+    Events(events::Events),
     /// Call a function of an actor
     Call(call::CallArgs),
     /// Build the actor in the current directory and sign it
     Build(build::Build),
     /// Sign a component
     Sign(sign::Sign),
+    /// Put a component into a registry
+    Push(push::Push),
+    /// Get a component from a registry
+    Pull(pull::Pull),
     /// Show what is in a component: claims, imports, exports
     Inspect(inspect::Inspect),
     /// Make, list and use keys
@@ -135,7 +158,11 @@ fn short(error: &clap::Error) -> Option<String> {
 impl Command {
     /// Whether it runs until it is ended, and logs what it does.
     pub(crate) fn is_server(&self) -> bool {
-        matches!(self, Self::Up(_) | Self::Host(_))
+        match self {
+            Self::Up(_) => true,
+            Self::Host(arguments) => arguments.action.is_none(),
+            _ => false,
+        }
     }
 }
 

@@ -10,6 +10,9 @@ use wasmparser::{BinaryReaderError, Encoding, Parser, Payload};
 /// The largest file that is read; hosts take no larger ones.
 const MAX_BYTES: u64 = 64 << 20;
 
+/// The section that holds claims.
+const CLAIMS_SECTION: &str = "wasmcloud_jwt";
+
 /// A component in a file.
 #[derive(Debug)]
 pub(crate) struct Component {
@@ -20,6 +23,7 @@ pub(crate) struct Component {
     pub(crate) imports: Vec<String>,
     /// The names of its exports, with versions.
     pub(crate) exports: Vec<String>,
+    is_signed: bool,
 }
 
 impl Component {
@@ -39,6 +43,7 @@ impl Component {
     fn parse(bytes: Bytes) -> anyhow::Result<Self> {
         let (mut imports, mut exports) = (Vec::new(), Vec::new());
         let mut depth = 0_usize;
+        let mut is_signed = false;
         for payload in Parser::new(0).parse_all(&bytes) {
             match payload.map_err(|error| broken(&error))? {
                 Payload::Version { encoding: Encoding::Module, .. } if depth == 0 => bail!(
@@ -57,11 +62,17 @@ impl Component {
                         exports.push(export.map_err(|error| broken(&error))?.name.name.to_owned());
                     }
                 }
+                Payload::CustomSection(section) if depth == 0 => is_signed |= section.name() == CLAIMS_SECTION,
                 _ => {}
             }
         }
         let digest = Sha256::digest(&bytes).iter().map(|byte| format!("{byte:02x}")).collect();
-        Ok(Self { bytes, digest, imports, exports })
+        Ok(Self { bytes, digest, imports, exports, is_signed })
+    }
+
+    /// Whether it carries claims, whatever they are worth.
+    pub(crate) fn is_signed(&self) -> bool {
+        self.is_signed
     }
 
     /// The interfaces of `package` (`wasi:keyvalue`) that it imports, without package and version.

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context as _, bail};
+use trellis_host::artifact::registry::{Access, Registries};
 use trellis_lattice::control::{Client, Patience};
 use trellis_lattice::error::ErrorKind;
 use trellis_lattice::id::{EntityId, HostId, LatticeName};
@@ -12,7 +13,7 @@ use trellis_lattice::secret::Secret;
 use trellis_lattice::transport::SharedTransport;
 use trellis_lattice::transport::nats::{Credentials, NatsOptions, NatsTransport};
 
-use crate::args::{Global, Nats};
+use crate::args::{Global, Nats, Registry};
 use crate::data_dir::{self, DataDir};
 use crate::key_store::KeyStore;
 use crate::output::Output;
@@ -28,6 +29,7 @@ pub(crate) struct Context {
     pub(crate) output: Output,
     lattice: Option<LatticeName>,
     pub(crate) nats: Nats,
+    registry: Registry,
 }
 
 /// A lattice that a command is connected to.
@@ -42,7 +44,26 @@ impl Context {
     pub(crate) fn new(global: Global) -> anyhow::Result<Self> {
         let data = DataDir::choose(global.data_dir.as_deref())?;
         let keys = KeyStore::new(&data);
-        Ok(Self { data, keys, output: Output::new(global.output), lattice: global.lattice, nats: global.nats })
+        Ok(Self {
+            data,
+            keys,
+            output: Output::new(global.output),
+            lattice: global.lattice,
+            nats: global.nats,
+            registry: global.registry,
+        })
+    }
+
+    /// How registries are reached.
+    pub(crate) fn registry_access(&self) -> Access {
+        let Registry { docker_config, insecure_registry } = &self.registry;
+        let docker_config = data_dir::docker_config(docker_config.as_deref());
+        Access { docker_config, insecure: insecure_registry.clone() }
+    }
+
+    /// The registries, with the user's credentials.
+    pub(crate) fn registries(&self) -> Registries {
+        Registries::new(self.registry_access())
     }
 
     /// The lattice that was named, if one was.

@@ -33,6 +33,13 @@ pub(crate) struct Running {
 #[derive(Debug)]
 pub(crate) struct Lock(#[expect(dead_code, reason = "the lock is held as long as the file is open")] File);
 
+/// Where `docker login` keeps credentials: in the directory that was named, or in the user's own.
+pub(crate) fn docker_config(named: Option<&Path>) -> Option<PathBuf> {
+    let home =
+        || std::env::var_os("HOME").filter(|value| !value.is_empty()).map(|home| Path::new(&home).join(".docker"));
+    named.map(Path::to_owned).or_else(home).map(|dir| dir.join("config.json"))
+}
+
 impl DataDir {
     /// The one that was named, or the user's own.
     pub(crate) fn choose(named: Option<&Path>) -> anyhow::Result<Self> {

@@ -2,12 +2,14 @@
 
 use std::io::{IsTerminal as _, Write as _};
 use std::process::ExitCode;
+use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context as _;
 use comfy_table::{ContentArrangement, Table};
-use indicatif::ProgressBar;
+use indicatif::{ProgressBar, ProgressStyle};
 use serde::Serialize;
+use trellis_host::artifact::registry::Progress;
 
 use crate::args::Format;
 
@@ -44,6 +46,36 @@ impl Output {
             Format::Json => self.json(value),
             Format::Table => write_line(text.as_ref()),
         }
+    }
+
+    /// Writes `value` as one line of JSON, or `text` for people: for what comes one after the other.
+    pub(crate) fn line<T: Serialize>(self, value: &T, text: impl AsRef<str>) -> anyhow::Result<()> {
+        match self.format {
+            Format::Json => write_line(&serde_json::to_string(value).context("write the result as JSON")?),
+            Format::Table => write_line(text.as_ref()),
+        }
+    }
+
+    /// The same list again, in the place of the one before: on a terminal the screen is cleared, for programs each is
+    /// one line of JSON.
+    pub(crate) fn again<T: Serialize, const N: usize>(
+        self,
+        value: &T,
+        header: [&str; N],
+        rows: impl IntoIterator<Item = [String; N]>,
+    ) -> anyhow::Result<()> {
+        const CLEAR: &str = "\x1b[2J\x1b[H";
+        let clear = if std::io::stdout().is_terminal() { CLEAR } else { "" };
+        self.line(value, format!("{clear}{}", table(header, rows)))
+    }
+
+    /// A bar on a terminal for a transfer of `total` bytes, and what moves it.
+    pub(crate) fn transfer(self, what: String, total: u64) -> (ProgressBar, Progress) {
+        let bar = if std::io::stderr().is_terminal() { ProgressBar::new(total) } else { ProgressBar::hidden() };
+        let style = ProgressStyle::with_template("{msg} {wide_bar} {bytes}/{total_bytes}");
+        let bar = bar.with_style(style.expect("the template is valid")).with_message(what);
+        let moved = bar.clone();
+        (bar, Arc::new(move |done, _| moved.set_position(done)))
     }
 
     fn json<T: Serialize>(self, value: &T) -> anyhow::Result<()> {

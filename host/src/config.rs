@@ -6,6 +6,8 @@ use std::time::Duration;
 use trellis_lattice::id::LatticeName;
 use trellis_lattice::message::command::StringMap;
 
+use crate::artifact::registry::Access;
+
 /// The settings of a host.
 #[derive(Debug, Clone)]
 pub struct Config {
@@ -27,6 +29,8 @@ pub struct Config {
     pub resume: Resume,
     /// The longest that calls in flight are waited for when something is stopped.
     pub drain: Duration,
+    /// How registries are reached.
+    pub registries: Access,
 }
 
 impl Config {
@@ -42,6 +46,7 @@ impl Config {
             unlinked: Unlinked::default(),
             resume: Resume::default(),
             drain: Duration::from_secs(10),
+            registries: Access::default(),
         }
     }
 }

@@ -21,7 +21,7 @@ use trellis_lattice::transport::SharedTransport;
 use trellis_provider_sdk::Factory;
 
 use crate::announce::Announcer;
-use crate::artifact::{self, Cache};
+use crate::artifact::{self, Artifacts};
 use crate::assignment::{Assignment, Writer};
 use crate::config::{Config, Resume, Unsigned};
 use crate::control::{self, Labels, Shared};
@@ -86,11 +86,11 @@ impl Host {
         let announcer = Announcer::new(Arc::clone(&parts.transport), config.lattice.clone(), id.clone());
         let labels = Labels::new(config.labels.clone(), granted, &told);
         let subjects = subject::Control::new(&config.lattice);
-        let cache = Cache::new(config.data_dir.join("artifacts"));
+        let artifacts = Artifacts::new(config.registries.clone(), config.data_dir.join("artifacts"));
         let Parts { transport, runtime, builtins, trust, .. } = parts;
         let host = id.clone();
         let context =
-            Arc::new(Context { config, host, records, runtime, router, builtins, trust, announcer, cache, told });
+            Arc::new(Context { config, host, records, runtime, router, builtins, trust, announcer, artifacts, told });
         let roster = Roster::start(Arc::clone(&context), Arc::clone(&peer), Writer::new(file), assigned.clone());
         let (stop, stopped) = watch::channel(None);
         let shared = Arc::new(Shared { context, roster, transport, labels, started: Instant::now(), stop });

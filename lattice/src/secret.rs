@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use serde::{Deserialize, Deserializer};
+
 /// A secret text. Prints as `***`; compared in constant time.
 #[derive(Clone)]
 pub struct Secret(Box<str>);
@@ -23,6 +25,12 @@ impl Secret {
     pub fn is(&self, other: &str) -> bool {
         // Digests compare in constant time.
         blake3::hash(self.0.as_bytes()) == blake3::hash(other.as_bytes())
+    }
+}
+
+impl<'de> Deserialize<'de> for Secret {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        Box::<str>::deserialize(deserializer).map(Self)
     }
 }
 

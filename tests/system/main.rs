@@ -8,8 +8,12 @@ mod disturbance;
 mod ending;
 mod foreign;
 mod one_box;
+<<<<<<< HEAD
 mod relay;
 mod resume;
+=======
+mod operations;
+>>>>>>> 7f7b33c (Run components from registries; push and pull them)
 mod support;
 mod tools;
 mod two_hosts;

@@ -6,7 +6,7 @@ use anyhow::Result;
 
 use crate::environment::Environment;
 use crate::workspace::Workspace;
-use crate::{guests, nats, step, test};
+use crate::{guests, nats, package, registry, step, test};
 
 /// One thing that some command needs.
 struct Check {
@@ -29,9 +29,9 @@ pub(crate) fn run(workspace: &Workspace, environment: &Environment) -> ExitCode 
     let checks = checks(workspace, environment);
     for check in &checks {
         match &check.found {
-            Ok(found) => println!("ok       {:<14} {found}", check.name),
-            Err(advice) if check.need == Need::Always => println!("MISSING  {:<14} {advice}", check.name),
-            Err(advice) => println!("without  {:<14} {advice}", check.name),
+            Ok(found) => println!("ok       {:<15} {found}", check.name),
+            Err(advice) if check.need == Need::Always => println!("MISSING  {:<15} {advice}", check.name),
+            Err(advice) => println!("without  {:<15} {advice}", check.name),
         }
     }
     let is_usable = checks.iter().all(|check| check.found.is_ok() || check.need == Need::Helpful);
@@ -43,10 +43,15 @@ fn checks(workspace: &Workspace, environment: &Environment) -> Vec<Check> {
         Some(route) => Ok(route.to_string()),
         None => Err("`cargo xtask guests` adds the target by rustup, or makes it from Debian's packages".to_owned()),
     };
-    let server = match nats::find(environment).map(|server| nats::version(&server)) {
+    let server = match nats::find(environment).map(|server| package::version(&server)) {
         Some(Ok(version)) => Ok(version),
         Some(Err(error)) => Err(format!("{error:#}")),
         None => Err("`cargo xtask test` fetches it, or: apt-get install nats-server".to_owned()),
+    };
+    let registry = match registry::find(environment).map(|registry| package::version(&registry)) {
+        Some(Ok(version)) => Ok(version),
+        Some(Err(error)) => Err(format!("{error:#}")),
+        None => Err("`cargo xtask test` fetches it, or: apt-get install docker-registry".to_owned()),
     };
     let nextest = match test::has_nextest(workspace) {
         true => Ok("installed".to_owned()),
@@ -63,6 +68,7 @@ fn checks(workspace: &Workspace, environment: &Environment) -> Vec<Check> {
         program("rustup", "guests are then built by the route of Debian's packages", Need::Helpful),
         Check { name: "guest compiler", found: guests, need: Need::Helpful },
         Check { name: "nats-server", found: server, need: Need::Helpful },
+        Check { name: "docker-registry", found: registry, need: Need::Helpful },
         Check { name: "cargo-nextest", found: nextest, need: Need::Helpful },
         program("wasmtime", "`cargo xtask bench` then leaves out `wasmtime serve`", Need::Helpful),
         Check { name: "trellis", found: built, need: Need::Helpful },

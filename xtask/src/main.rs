@@ -11,6 +11,8 @@ mod doctor;
 mod environment;
 mod guests;
 mod nats;
+mod package;
+mod registry;
 mod step;
 mod test;
 mod workspace;

@@ -9,7 +9,10 @@ use anyhow::{Context, Result};
 
 use crate::environment::Environment;
 use crate::workspace::Workspace;
-use crate::{guests, nats, step};
+use crate::{guests, nats, package, registry, step};
+
+/// The tests by published clients of lattice v1: a workspace of its own.
+const CLIENTS: &str = "tests/clients/Cargo.toml";
 
 /// How much is tested.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -30,6 +33,7 @@ pub(crate) fn run(workspace: &Workspace, environment: &Environment, extent: Exte
         )
     });
     let server = summary.step("nats-server", || find_nats(environment));
+    let registry = summary.step("docker-registry", || find_registry(environment));
     let guests = summary.step("guests", || guests::build(workspace, environment));
     // Without the tests' own dependencies it would be another build of the same crates.
     let built = summary
@@ -38,14 +42,18 @@ pub(crate) fn run(workspace: &Workspace, environment: &Environment, extent: Exte
         Extent::Whole => summary.optional_step("other languages", || guests::build_foreign(workspace, environment)),
         Extent::Quick => None,
     };
-    match (server, guests, built) {
-        (Some(server), Some(_), Some(())) => {
+    match (server, registry, guests, built) {
+        (Some(server), Some(registry), Some(_), Some(())) => {
             let selection = match (extent, foreign) {
                 (Extent::Whole, Some(_)) => Selection::Everything,
                 (Extent::Whole, None) => Selection::NoForeignActors,
                 (Extent::Quick, _) => Selection::NoWholeSystem,
             };
-            summary.step("tests", || run_tests(workspace, environment, &server, selection));
+            let servers = Servers { nats: &server, registry: &registry };
+            summary.step("tests", || run_tests(workspace, environment, servers, selection));
+            if extent == Extent::Whole {
+                summary.step("clients", || run_clients(workspace, servers));
+            }
         }
         _ => summary.lines.push(Line::left_out("tests", "a step that it needs has failed")),
     }
@@ -54,13 +62,22 @@ pub(crate) fn run(workspace: &Workspace, environment: &Environment, extent: Exte
 
 fn check_formatting(workspace: &Workspace) -> Result<()> {
     step::run(&mut workspace.cargo(["fmt", "--all", "--check"]))?;
-    step::run(&mut workspace.cargo(["fmt", "--all", "--check", "--manifest-path", "examples/Cargo.toml"]))
+    for manifest in ["examples/Cargo.toml", CLIENTS] {
+        step::run(&mut workspace.cargo(["fmt", "--all", "--check", "--manifest-path", manifest]))?;
+    }
+    Ok(())
 }
 
 fn find_nats(environment: &Environment) -> Result<PathBuf> {
     let server = nats::prepare(environment)?;
-    eprintln!("    {} ({})", nats::version(&server)?, server.display());
+    eprintln!("    {} ({})", package::version(&server)?, server.display());
     Ok(server)
+}
+
+fn find_registry(environment: &Environment) -> Result<PathBuf> {
+    let registry = registry::prepare(environment)?;
+    eprintln!("    {} ({})", package::version(&registry)?, registry.display());
+    Ok(registry)
 }
 
 /// Which tests are run.
@@ -73,15 +90,37 @@ enum Selection {
     NoWholeSystem,
 }
 
-fn run_tests(workspace: &Workspace, environment: &Environment, server: &Path, selection: Selection) -> Result<()> {
-    let search_path = search_path_with(environment, server)?;
+/// Programs that tests start.
+#[derive(Clone, Copy)]
+struct Servers<'a> {
+    nats: &'a Path,
+    registry: &'a Path,
+}
+
+/// Drives the `trellis` that was built with the published clients.
+fn run_clients(workspace: &Workspace, servers: Servers<'_>) -> Result<()> {
+    let mut command = workspace.cargo(["test", "--release", "--manifest-path", CLIENTS]);
+    let binary = workspace.trellis();
+    let target = binary.parent().and_then(Path::parent).context("`trellis` is in no target folder")?.join("clients");
+    command.env("CARGO_TARGET_DIR", target).env("TRELLIS_BINARY", &binary).env("TRELLIS_NATS_SERVER", servers.nats);
+    step::run(&mut command)
+}
+
+fn run_tests(
+    workspace: &Workspace,
+    environment: &Environment,
+    servers: Servers<'_>,
+    selection: Selection,
+) -> Result<()> {
+    let search_path = search_path_with(environment, servers.nats)?;
     let mut command = if has_nextest(workspace) {
         nextest(workspace, selection)
     } else {
         eprintln!("    cargo-nextest is not installed; `cargo test` does the same, one program after the other");
         cargo_test(workspace, selection)
     };
-    step::run(command.env("TRELLIS_NATS_SERVER", server).env("PATH", &search_path))
+    command.env("TRELLIS_NATS_SERVER", servers.nats).env("TRELLIS_DOCKER_REGISTRY", servers.registry);
+    step::run(command.env("PATH", &search_path))
 }
 
 /// Whether cargo-nextest is there.

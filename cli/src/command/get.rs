@@ -1,6 +1,9 @@
 //! `trellis get hosts|inventory|links|claims`.
 
+use std::time::Duration;
+
 use clap::{Args, Subcommand};
+use tokio::time::MissedTickBehavior;
 use trellis_lattice::id::EntityId;
 use trellis_lattice::message::command::StringMap;
 use trellis_lattice::message::inventory::{HostInventory, HostSummary};
@@ -20,7 +23,11 @@ pub(crate) struct Get {
 enum What {
     /// The hosts of the lattice
     #[command(alias = "host")]
-    Hosts,
+    Hosts {
+        /// Show them again whenever something changes, until it is ended
+        #[arg(long)]
+        watch: bool,
+    },
     /// What hosts run
     #[command(alias = "inventories")]
     Inventory {
@@ -39,7 +46,8 @@ enum What {
 
 pub(crate) async fn run(context: &Context, arguments: Get) -> anyhow::Result<()> {
     match arguments.what {
-        What::Hosts => hosts(context).await,
+        What::Hosts { watch: false } => hosts(context).await,
+        What::Hosts { watch: true } => watch_hosts(context).await,
         What::Inventory { host } => inventory(context, host.as_deref()).await,
         What::Links { entity } => link::get(context, entity.as_ref()).await,
         What::Claims => claims(context).await,
@@ -59,6 +67,42 @@ async fn hosts(context: &Context) -> anyhow::Result<()> {
         ]
     };
     context.output.list(&hosts, ["name", "id", "uptime", "version", "labels"], hosts.iter().map(row))
+}
+
+/// How often the hosts are asked while they are watched.
+const WATCH_EVERY: Duration = Duration::from_secs(1);
+
+/// Hosts with how much they run; one that no longer answers is no longer shown.
+async fn watch_hosts(context: &Context) -> anyhow::Result<()> {
+    let lattice = context.connect().await?;
+    let mut ticks = tokio::time::interval(WATCH_EVERY);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut shown: Option<Vec<[String; 6]>> = None;
+    loop {
+        ticks.tick().await;
+        let mut hosts = Vec::new();
+        for host in lattice.client.hosts().await? {
+            // One that goes away between the two questions is shown the next time, or not.
+            hosts.extend(lattice.client.inventory(&host.id).await.ok());
+        }
+        let rows: Vec<_> = hosts.iter().map(watched).collect();
+        if shown.as_ref() != Some(&rows) {
+            context.output.again(&hosts, ["name", "id", "state", "actors", "providers", "labels"], rows.clone())?;
+            shown = Some(rows);
+        }
+    }
+}
+
+fn watched(host: &HostInventory) -> [String; 6] {
+    let cordoned = host.labels.get("trellis.dev/cordoned").map(|reason| format!("cordoned ({reason})"));
+    [
+        host.friendly_name.clone(),
+        host.host_id.to_string(),
+        cordoned.unwrap_or_else(|| "in use".to_owned()),
+        host.components.len().to_string(),
+        host.providers.len().to_string(),
+        pairs(&host.labels),
+    ]
 }
 
 async fn inventory(context: &Context, host: Option<&str>) -> anyhow::Result<()> {

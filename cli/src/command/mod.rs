@@ -4,11 +4,15 @@ pub(crate) mod build;
 pub(crate) mod call;
 pub(crate) mod completions;
 pub(crate) mod config;
+pub(crate) mod events;
 pub(crate) mod get;
 pub(crate) mod host;
 pub(crate) mod inspect;
 pub(crate) mod keys;
+pub(crate) mod label;
 pub(crate) mod link;
+pub(crate) mod pull;
+pub(crate) mod push;
 pub(crate) mod scale;
 pub(crate) mod sign;
 pub(crate) mod start;
@@ -34,10 +38,14 @@ pub(crate) async fn run(cli: Cli) -> anyhow::Result<()> {
         Command::Scale(arguments) => scale::run(&context, arguments).await,
         Command::Link(arguments) => link::run(&context, arguments).await,
         Command::Config(arguments) => config::run(&context, arguments).await,
+        Command::Label(arguments) => label::run(&context, arguments).await,
         Command::Get(arguments) => get::run(&context, arguments).await,
+        Command::Events(arguments) => events::run(&context, arguments).await,
         Command::Call(arguments) => call::run(&context, arguments).await,
         Command::Build(arguments) => build::run(&context, &arguments),
         Command::Sign(arguments) => sign::run(&context, &arguments),
+        Command::Push(arguments) => push::run(&context, arguments).await,
+        Command::Pull(arguments) => pull::run(&context, arguments).await,
         Command::Inspect(arguments) => inspect::run(&context, &arguments),
         Command::Keys(arguments) => keys::run(&context, arguments),
         Command::Completions(arguments) => completions::run(&arguments),

@@ -31,7 +31,7 @@ pub(crate) async fn run(context: &Context, arguments: Scale) -> anyhow::Result<(
 }
 
 /// The configs that `trellis start` gave it.
-fn configs(entry: &ComponentEntry) -> anyhow::Result<Vec<ConfigName>> {
+pub(crate) fn configs(entry: &ComponentEntry) -> anyhow::Result<Vec<ConfigName>> {
     let names = entry.annotations.as_ref().and_then(|annotations| annotations.get(CONFIG_ANNOTATION));
     let names = names.map(String::as_str).unwrap_or_default().split(',').filter(|name| !name.is_empty());
     names.map(|name| Ok(ConfigName::parse(name)?)).collect()

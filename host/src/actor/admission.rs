@@ -15,6 +15,9 @@ use crate::runtime::Limits;
 /// When a caller that found the queue full should come again.
 const RETRY_AFTER: Duration = Duration::from_millis(200);
 
+/// How often one that was replaced is looked at.
+const LOOK_AGAIN: Duration = Duration::from_millis(50);
+
 /// The room that an actor has.
 #[derive(Debug)]
 pub(super) struct Room {
@@ -129,6 +132,24 @@ impl Room {
             }
         }
         self.ended.cancel();
+    }
+
+    /// Waits until nobody runs or waits any more, at most for `limit`; then ends those that still do. Whoever still
+    /// comes in that time is let in: it asked before the successor was there.
+    pub(super) async fn retire(&self, limit: Duration) {
+        let deadline = Instant::now() + limit;
+        while self.is_used() && Instant::now() < deadline {
+            // Looks again although nobody may say so: between leaving the queue and running, a call is neither.
+            let look = deadline.min(Instant::now() + LOOK_AGAIN);
+            let _ = tokio::time::timeout_at(look, self.idle.notified()).await;
+        }
+        if self.is_used() {
+            self.drain(Duration::ZERO).await;
+        }
+    }
+
+    fn is_used(&self) -> bool {
+        self.running.load(Ordering::Acquire) > 0 || self.queued.load(Ordering::Acquire) > 0
     }
 
     /// Whether anything runs.

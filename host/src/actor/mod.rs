@@ -27,6 +27,9 @@ use crate::runtime::value::Args;
 use crate::runtime::{Compiled, EngineKind, Guest, Limits, Runtime, State, Template};
 use admission::Room;
 
+/// What wasmtime counts the memory of a component in.
+const PAGE_BYTES: u64 = 65_536;
+
 /// What to run.
 pub struct Spec {
     /// Its id in the lattice.
@@ -165,6 +168,12 @@ impl Actor {
         self.guest.config.store(Arc::new(config));
     }
 
+    /// Waits for those in flight and in the queue after a successor took its place, at most for `limit`; then they are
+    /// ended. None of them fails because of the change.
+    pub async fn retire(&self, limit: Duration) {
+        self.room.retire(limit).await;
+    }
+
     /// Takes no new calls and waits for those in flight, at most for `limit`; then they are ended.
     pub async fn drain(&self, limit: Duration) {
         self.room.drain(limit).await;
@@ -182,7 +191,7 @@ fn check(id: &EntityId, component: &Compiled, limits: &Limits) -> Result<()> {
         return Err(Error::new(ErrorKind::Component, message));
     }
     let needs = component.component().resources_required().and_then(|needs| needs.max_initial_memory_size);
-    match needs {
+    match needs.map(|pages| pages.saturating_mul(PAGE_BYTES)) {
         Some(needs) if needs > limits.memory_bytes as u64 => {
             let message = format!(
                 "actor {id} needs {needs} bytes of memory to begin with, and its limit is {}: raise the limit",

@@ -1,19 +1,27 @@
-//! Components as bytes: found by reference, held against a size limit, known by digest, kept for a restart.
+//! Components as bytes: found by reference in files and registries, held against a size limit, known by digest, kept for a restart.
 
 mod cache;
 mod file;
+mod reference;
+pub mod registry;
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use bytes::Bytes;
 use sha2::{Digest as _, Sha256};
+use tokio::sync::Semaphore;
 
 use crate::error::{Error, ErrorKind, Result};
 
-pub(crate) use cache::{Cache, write_atomically};
+pub(crate) use self::cache::{Cache, write_atomically};
+pub(crate) use self::reference::Source;
+use self::registry::{Access, ImageRef, Registries};
 
 /// The largest artifact that is read.
 const MAX_BYTES: u64 = 64 << 20;
+/// Artifacts that are pulled at a time; others wait.
+const PULLS: usize = 4;
 
 /// A component as it was found.
 #[derive(Debug, Clone)]
@@ -32,37 +40,64 @@ impl Artifact {
     }
 }
 
-/// The bytes that `reference` means: `file://…` or a path. Relative paths are relative to where the host was started.
-///
-/// # Errors
-/// `NotFound` when there is no such file; `Config` when it is a reference to a registry; `Component` when it is too
-/// large or empty.
-pub(crate) async fn fetch(reference: &str) -> Result<Artifact> {
-    let path = path_of(reference)?;
+/// Where components come from: files, registries, and what was kept of them.
+#[derive(Debug)]
+pub(crate) struct Artifacts {
+    pub(crate) registries: Registries,
+    pub(crate) cache: Cache,
+    /// Pulls at a time.
+    turns: Semaphore,
+}
+
+impl Artifacts {
+    /// Registries by `access`, and components that were seen in `dir`.
+    pub(crate) fn new(access: Access, dir: PathBuf) -> Self {
+        Self { registries: Registries::new(access), cache: Cache::new(dir), turns: Semaphore::new(PULLS) }
+    }
+
+    /// The bytes that `reference` means now.
+    ///
+    /// # Errors
+    /// `NotFound` when there is no such file or artifact; `Config` when it is neither; `Component` when it is too
+    /// large, empty, or not what its digest says; `Refused` and `Unavailable` as the registry has it.
+    pub(crate) async fn fetch(&self, reference: &str) -> Result<Artifact> {
+        match Source::parse(reference)? {
+            Source::File(path) => read(path).await,
+            Source::Registry(image) => self.pull(&image).await,
+        }
+    }
+
+    /// The tag is resolved once; what is here already is not fetched again.
+    async fn pull(&self, image: &ImageRef) -> Result<Artifact> {
+        let _turn = self.turns.acquire().await.expect("is never closed");
+        let connection = self.registries.connect(image).await?;
+        let found = connection.resolve().await?;
+        if let Ok(kept) = self.cache.get(&found.digest).await {
+            return Ok(kept);
+        }
+        let silent: registry::Progress = Arc::new(|_, _| ());
+        let bytes = connection.download(&found, &silent).await?;
+        tracing::info!(reference = %image, digest = found.digest, "component pulled");
+        Ok(Artifact { bytes, digest: found.digest, path: None })
+    }
+}
+
+async fn read(path: PathBuf) -> Result<Artifact> {
+    let shown = path.display().to_string();
     tokio::task::spawn_blocking(move || {
         let bytes = file::read(&path, MAX_BYTES)?;
         Ok(Artifact::new(bytes, Some(canonical(&path))))
     })
     .await
-    .map_err(|error| {
-        Error::new(ErrorKind::Unavailable, format!("reading {reference:?} broke off")).with_source(error)
-    })?
+    .map_err(|error| Error::new(ErrorKind::Unavailable, format!("reading {shown} broke off")).with_source(error))?
 }
 
-pub(crate) fn path_of(reference: &str) -> Result<PathBuf> {
-    if let Some(path) = reference.strip_prefix("file://") {
-        return Ok(PathBuf::from(path));
+/// The file that `reference` names, if it names one.
+pub(crate) fn path_of(reference: &str) -> Option<PathBuf> {
+    match Source::parse(reference) {
+        Ok(Source::File(path)) => Some(path),
+        _ => None,
     }
-    let path = PathBuf::from(reference);
-    let is_path = reference.starts_with(['/', '.']) || reference.ends_with(".wasm") || path.is_file();
-    if is_path && !reference.contains("://") {
-        return Ok(path);
-    }
-    let shown: String = reference.chars().take(200).collect();
-    let message = format!(
-        "{shown:?} is no path of a file; references to registries (OCI) are not supported yet: give a path or `file://…`"
-    );
-    Err(Error::new(ErrorKind::Config, message))
 }
 
 /// The one name of a file, if it is there; else the name as it is.
@@ -76,7 +111,11 @@ fn digest(bytes: &[u8]) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::{ErrorKind, fetch};
+    use super::{Access, Artifact, Artifacts, ErrorKind, Result};
+
+    async fn fetch(reference: &str) -> Result<Artifact> {
+        Artifacts::new(Access::default(), "/nowhere".into()).fetch(reference).await
+    }
 
     #[tokio::test]
     async fn a_file_is_found_by_path_and_by_url() {
@@ -101,8 +140,9 @@ mod tests {
             (inside("absent.wasm"), ErrorKind::NotFound),
             (inside(""), ErrorKind::NotFound),
             (inside("empty.wasm"), ErrorKind::Component),
-            ("ghcr.io/acme/app:1.0".to_owned(), ErrorKind::Config),
-            ("oci://ghcr.io/acme/app.wasm".to_owned(), ErrorKind::Config),
+            ("acme/app:1.0".to_owned(), ErrorKind::Config),
+            ("ftp://registry.example/app".to_owned(), ErrorKind::Config),
+            ("localhost:1/acme/app:1.0".to_owned(), ErrorKind::Unavailable),
         ] {
             let error = fetch(&reference).await.expect_err(&reference);
             assert_eq!(error.kind(), kind, "{error}");

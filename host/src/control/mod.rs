@@ -8,6 +8,7 @@ mod labels;
 mod links;
 mod providers;
 mod query;
+mod registry;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -183,7 +184,7 @@ fn immediate<'a>(shared: &'a Shared, noun: &str, verb: &str, payload: &[u8]) -> 
         ("provider", "auction") => providers::auction(shared, payload),
         ("label", "put") => labels::put(shared, payload),
         ("label", "del") => labels::delete(shared, payload),
-        ("registry", "put") => Err("credentials of registries are not supported yet".to_owned()),
+        ("registry", "put") => registry::put(shared, payload),
         _ => Err(UNSUPPORTED.to_owned()),
     };
     response.unwrap_or_else(Response::refused)

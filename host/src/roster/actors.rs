@@ -32,6 +32,7 @@ pub(super) async fn scale(
     digest: Option<String>,
     current: Option<Arc<ActorEntry>>,
 ) -> Done {
+    let is_first = current.is_none();
     let entry = match current {
         Some(current) if current.command.component_ref == command.component_ref => adjust(&context, &command, &current),
         Some(current) if !command.allow_update => {
@@ -44,7 +45,9 @@ pub(super) async fn scale(
         Ok(entry) => {
             tracing::info!(actor_id = %command.component_id, digest = %entry.digest, "actor started");
             let data = announce::scaled(&context.host, &entry.command, entry.claims.as_deref());
-            let events = vec![(EventName::ComponentScaled, data)];
+            // Hosts of lattice v1 say so twice on the first start, and clients count on it.
+            let times = if is_first { 2 } else { 1 };
+            let events = vec![(EventName::ComponentScaled, data); times];
             Done { id: command.component_id, change: Change::Actor(Box::new(entry)), events }
         }
         Err(error) => refuse(context, command, error.to_string()).await,
@@ -98,19 +101,19 @@ fn adjust(context: &Context, command: &ScaleComponent, current: &ActorEntry) -> 
 async fn start(context: &Context, command: &ScaleComponent, digest: Option<String>) -> Result<ActorEntry> {
     let limits = limits(command)?;
     let artifact = match digest {
-        Some(digest) => context.cache.get(&digest).await?,
-        None => artifact::fetch(&command.component_ref).await?,
+        Some(digest) => context.artifacts.cache.get(&digest).await?,
+        None => context.artifacts.fetch(&command.component_ref).await?,
     };
     let (artifact, claims) = verify(artifact).await?;
     let id = &command.component_id;
-    let named = || artifact::path_of(&command.component_ref).ok().map(|path| artifact::canonical(&path));
+    let named = || artifact::path_of(&command.component_ref).map(|path| artifact::canonical(&path));
     let path = artifact.path.clone().or_else(named);
     let origin = Origin { digest: &artifact.digest, path: path.as_deref() };
     let grants = policy::may_run(id, origin, claims.as_deref(), &context.trust, &context.config.unsigned)?;
     let component = compile(context, command, &artifact).await?;
     let config = wait_for_needs(context, command, &component, &grants).await?;
     let actor = run(context, command, Arc::clone(&component), (limits, config))?;
-    if let Err(error) = context.cache.keep(&artifact).await {
+    if let Err(error) = context.artifacts.cache.keep(&artifact).await {
         tracing::warn!(actor_id = %id, error = %error, "component was not kept for a restart");
     }
     let claims = claims.map(|claims| Arc::new(ActorClaims::clone(&claims)));

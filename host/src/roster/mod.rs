@@ -23,7 +23,7 @@ use trellis_provider_sdk::Factory;
 
 use crate::actor::Actor;
 use crate::announce::Announcer;
-use crate::artifact::Cache;
+use crate::artifact::Artifacts;
 use crate::assignment::{Assignment, Writer};
 use crate::config::Config;
 use crate::provider::Running;
@@ -45,7 +45,7 @@ pub(crate) struct Context {
     pub(crate) builtins: BTreeMap<String, Factory>,
     pub(crate) trust: Arc<Trust>,
     pub(crate) announcer: Announcer,
-    pub(crate) cache: Cache,
+    pub(crate) artifacts: Artifacts,
     pub(crate) told: Arc<Told>,
 }
 

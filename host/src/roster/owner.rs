@@ -203,7 +203,7 @@ impl Owner {
     fn retire(&mut self, replaced: Option<Arc<ActorEntry>>) {
         if let Some(replaced) = replaced {
             let limit = self.context.config.drain;
-            self.drains.spawn(async move { replaced.actor.drain(limit).await });
+            self.drains.spawn(async move { replaced.actor.retire(limit).await });
         }
     }
 

@@ -61,6 +61,9 @@ async fn an_actor_is_scaled_up_and_down_and_stopped() {
         assert_eq!(ask(&cluster, &scale, &order(count, &reference)).await, json!({"success": true, "message": ""}));
         let event = events.next("component_scaled").await;
         assert_eq!(event["max_instances"], count);
+        if count == 5 {
+            assert_eq!(events.next("component_scaled").await, event, "the first start is told twice");
+        }
         assert_eq!(event["annotations"], json!({"wasmcloud.dev/scaler": "abc"}));
         assert_eq!((&event["component_id"], &event["host_id"]), (&json!("echo"), &json!(id.as_str())));
         assert_eq!((&event["image_ref"], &event["claims"]["name"]), (&json!(reference), &json!("echo")));

@@ -30,6 +30,38 @@ pub(crate) fn echo() -> String {
     )
 }
 
+/// Exports `test:echo/echo`, whose function `text` gives back `answer` whatever it is given.
+pub(crate) fn answering(answer: &str) -> String {
+    let length = answer.len();
+    format!(
+        r#"(component {LIBC}
+          (core module $m
+            (import "libc" "memory" (memory 1))
+            (data (i32.const 1024) "{answer}")
+            (func (export "echo") (param i32 i32) (result i32)
+              (i32.store (i32.const 16) (i32.const 1024))
+              (i32.store (i32.const 20) (i32.const {length}))
+              (i32.const 16)))
+          (core instance $i (instantiate $m (with "libc" (instance $libc))))
+          (func $text (param "text" string) (result string) (canon lift (core func $i "echo") {MEMORY}))
+          (instance $out (export "text" (func $text)))
+          (export "test:echo/echo" (instance $out)))"#
+    )
+}
+
+/// As [`echo`], and as large as `code_bytes` of functions that nobody calls and `data_bytes` of data make it.
+pub(crate) fn large(code_bytes: usize, data_bytes: usize) -> String {
+    /// What one of the functions comes to.
+    const FUNCTION_BYTES: usize = 60;
+    let body = "(local.set 0 (i32.mul (i32.add (local.get 0) (i32.const 77)) (i32.xor (local.get 0) (i32.const 99))))";
+    let function = format!("(func (param i32) (result i32) {} (local.get 0))\n", body.repeat(4));
+    let functions = function.repeat(code_bytes / FUNCTION_BYTES);
+    let data = "x".repeat(data_bytes);
+    let pages = data_bytes.div_ceil(65_536) + 1;
+    let unused = format!("(core module $unused (memory {pages}) (data (i32.const 0) \"{data}\") {functions})");
+    echo().replacen("(component ", &format!("(component {unused} "), 1)
+}
+
 /// Exports `test:front/front`, whose function `text` gives back what `text` of the imported `test:echo/echo` gives.
 pub(crate) fn front() -> String {
     format!(

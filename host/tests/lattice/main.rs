@@ -5,6 +5,8 @@ mod cluster;
 mod control;
 mod guests;
 mod links;
+mod live;
 mod refusals;
+mod registry;
 mod restart;
 mod standing;

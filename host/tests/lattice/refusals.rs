@@ -74,7 +74,7 @@ async fn what_cannot_run_is_refused_by_name() {
         (cluster.file("nothing", b""), "is empty"),
         (cluster.actor("empty", guests::EMPTY, None), "exports no interface"),
         (cluster.dir.path().join("absent.wasm"), "cannot read"),
-        ("registry.example/app:1".into(), "OCI"),
+        ("acme/app:1".into(), "registry.example"),
     ];
     let host = cluster.host("a").await;
     let client = cluster.client();

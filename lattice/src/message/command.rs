@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use crate::id::{ConfigName, EntityId, HostId, LinkName};
+use crate::secret::Secret;
 
 /// A flat map of strings: labels, annotations, a config.
 pub type StringMap = BTreeMap<String, String>;
@@ -150,6 +151,27 @@ pub struct HostLabel {
     /// Its value.
     #[serde(default)]
     pub value: String,
+}
+
+/// The credentials for one registry in `registry.put`: a user with a password, or a token.
+#[derive(Debug, Clone, Deserialize)]
+pub struct RegistryCredential {
+    /// Who.
+    #[serde(default)]
+    pub username: Option<String>,
+    /// With which password.
+    #[serde(default)]
+    pub password: Option<Secret>,
+    /// Or with which token; beside a username it is its password.
+    #[serde(default)]
+    pub token: Option<Secret>,
+    /// `oci`.
+    #[serde(rename = "registryType", default = "oci")]
+    pub registry_type: String,
+}
+
+fn oci() -> String {
+    "oci".to_owned()
 }
 
 /// `component.auction`.

@@ -1,4 +1,4 @@
-//! `trellis host`: one host of a lattice on NATS.
+//! `trellis host`: one host of a lattice on NATS; `cordon`, `uncordon` and `drain` are for hosts that run.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -24,13 +24,33 @@ use crate::key_store::{Authority, now_unix_seconds};
 use crate::output::say;
 use crate::serve::{self, Signals};
 
+mod maintenance;
 mod settings;
 
+use self::maintenance::Action;
 use self::settings::Settings;
+
+/// The arguments: those of a host to run, or what to do with one that runs.
+#[derive(Debug, Args)]
+#[command(args_conflicts_with_subcommands = true)]
+pub(crate) struct HostArgs {
+    #[command(subcommand)]
+    pub(crate) action: Option<Action>,
+    #[command(flatten)]
+    run: RunHost,
+}
+
+/// Does what the arguments say.
+pub(crate) async fn run(context: &Context, arguments: HostArgs) -> anyhow::Result<()> {
+    match arguments.action {
+        Some(action) => maintenance::run(context, action).await,
+        None => serve(context, arguments.run).await,
+    }
+}
 
 /// The arguments. Each wins over its environment variable, and that over the file.
 #[derive(Debug, Args)]
-pub(crate) struct RunHost {
+struct RunHost {
     /// A file with settings; keys are named as the flags are, e.g. `nats-url = "nats://127.0.0.1:4222"`
     #[arg(long, env = "TRELLIS_HOST_CONFIG", value_name = "host.toml")]
     config: Option<PathBuf>,
@@ -67,7 +87,7 @@ pub(crate) struct RunHost {
     drain_ms: Option<u64>,
 }
 
-pub(crate) async fn run(context: &Context, arguments: RunHost) -> anyhow::Result<()> {
+async fn serve(context: &Context, arguments: RunHost) -> anyhow::Result<()> {
     let mut signals = Signals::listen()?;
     let settings = settings::merge(context, arguments)?;
     let name = settings.name.clone();
@@ -140,6 +160,8 @@ fn config(context: &Context, settings: Settings) -> Config {
     config.unlinked = settings.unlinked;
     config.resume = settings.resume;
     config.drain = settings.drain;
+    config.registries = context.registry_access();
+    config.registries.insecure.extend(settings.insecure_registries);
     config
 }
 

@@ -29,6 +29,7 @@ pub(super) struct Settings {
     pub(super) unlinked: Unlinked,
     pub(super) resume: Resume,
     pub(super) drain: Duration,
+    pub(super) insecure_registries: Vec<String>,
 }
 
 /// What a file may say. Relative paths in it are relative to it.
@@ -51,6 +52,7 @@ struct File {
     allow_unlinked: bool,
     resume: bool,
     drain_ms: Option<u64>,
+    insecure_registries: Vec<String>,
 }
 
 impl File {
@@ -108,6 +110,7 @@ pub(super) fn merge(context: &Context, flags: RunHost) -> anyhow::Result<Setting
         unlinked: if flags.allow_unlinked || file.allow_unlinked { Unlinked::AtCall } else { Unlinked::Refuse },
         resume: if flags.resume || file.resume { Resume::LastAssignment } else { Resume::Never },
         drain: flags.drain_ms.or(file.drain_ms).map_or(DEFAULT_DRAIN, Duration::from_millis),
+        insecure_registries: file.insecure_registries,
     })
 }
 
@@ -140,7 +143,7 @@ mod tests {
         let cli = Cli::try_parse_from(all)?;
         let context = Context::new(cli.global)?;
         let Command::Host(flags) = cli.command else { panic!("the command is host") };
-        merge(&context, flags)
+        merge(&context, flags.run)
     }
 
     #[test]

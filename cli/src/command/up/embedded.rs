@@ -79,6 +79,7 @@ async fn host(context: &Context, arguments: &Up, spec: &HostSpec, shared: &Share
     let mut config = Config::new(shared.lattice.clone(), context.data.host(&spec.name));
     config.name.clone_from(&spec.name);
     config.labels.clone_from(&spec.labels);
+    config.registries = context.registry_access();
     config.unsigned.clone_from(&shared.unsigned);
     // Tool chains of other languages import outgoing HTTP whether it is used or not; a bare component must still start.
     config.unlinked = shared.unlinked;

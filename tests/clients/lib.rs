@@ -1,0 +1,2 @@
+//! Nothing: the tests are in `tests/`.
+#![forbid(unsafe_code)]

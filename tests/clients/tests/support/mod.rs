@@ -1,0 +1,163 @@
+//! A lattice of real processes: nats-server and `trellis host`s, with signed components.
+
+use std::net::{Ipv4Addr, TcpListener, TcpStream};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+
+use futures::StreamExt as _;
+use serde_json::Value;
+use tempfile::TempDir;
+use wasmcloud_control_interface::{Client, ClientBuilder};
+
+/// The longest that anything here may take.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
+
+/// An actor that exports `test:echo/echo`, and with `extra` something that tells it from another.
+pub(crate) fn echo(extra: &str) -> String {
+    format!(
+        r#"(component
+          (core module $m (memory (export "memory") 1) (data (i32.const 0) "{extra}")
+            (func (export "f") (result i32) (i32.const 7)))
+          (core instance $i (instantiate $m))
+          (func $f (result u32) (canon lift (core func $i "f")))
+          (instance $out (export "seven" (func $f)))
+          (export "test:echo/echo" (instance $out)))"#
+    )
+}
+
+/// A process that ends with the value.
+struct Process(Child);
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+/// The lattice.
+pub(crate) struct Lattice {
+    pub(crate) nats: async_nats::Client,
+    pub(crate) client: Client,
+    url: String,
+    data: TempDir,
+    processes: Vec<Process>,
+}
+
+fn trellis() -> PathBuf {
+    let beside = || Path::new(env!("CARGO_MANIFEST_DIR")).join("../../target/release/trellis");
+    std::env::var_os("TRELLIS_BINARY").map_or_else(beside, PathBuf::from)
+}
+
+impl Lattice {
+    /// With hosts of these names.
+    pub(crate) async fn start(hosts: &[&str]) -> Self {
+        let data = tempfile::tempdir().expect("a directory");
+        let port = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).and_then(|it| it.local_addr()).expect("a port").port();
+        let server = std::env::var_os("TRELLIS_NATS_SERVER").unwrap_or_else(|| "nats-server".into());
+        let mut command = Command::new(server);
+        command.args(["-a", "127.0.0.1", "-p", &port.to_string(), "-js", "-sd"]).arg(data.path().join("jetstream"));
+        let nats_server = quiet(&mut command);
+        eventually("nats-server", async || TcpStream::connect((Ipv4Addr::LOCALHOST, port)).ok()).await;
+        let url = format!("nats://127.0.0.1:{port}");
+        let nats = async_nats::connect(&url).await.expect("connects");
+        let client = ClientBuilder::new(nats.clone()).auction_timeout(Duration::from_secs(1)).build();
+        let mut lattice = Self { nats, client, url, data, processes: vec![nats_server] };
+        for name in hosts {
+            lattice.start_host(name);
+        }
+        let count = hosts.len();
+        eventually("the hosts", async || {
+            let hosts = lattice.client.get_hosts().await.ok()?;
+            (hosts.len() == count).then_some(())
+        })
+        .await;
+        lattice
+    }
+
+    pub(crate) fn start_host(&mut self, name: &str) {
+        let url = self.url.clone();
+        let label = format!("zone={name}");
+        let host = quiet(&mut self.command(&["host", "--name", name, "--nats-url", &url, "--label", &label]));
+        self.processes.push(host);
+    }
+
+    fn command(&self, arguments: &[&str]) -> Command {
+        let mut command = Command::new(trellis());
+        command.env_clear().env("TRELLIS_DATA_DIR", self.data.path()).args(arguments);
+        command
+    }
+
+    /// Runs a command of `trellis` to its end.
+    pub(crate) fn run(&self, arguments: &[&str]) -> String {
+        let mut command = self.command(arguments);
+        let output = command.args(["--nats-url", &self.url]).output().expect("trellis runs");
+        assert!(output.status.success(), "{arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
+        String::from_utf8(output.stdout).expect("text")
+    }
+
+    /// The id of the host `name`.
+    pub(crate) async fn host(&self, name: &str) -> String {
+        let hosts = self.client.get_hosts().await.expect("answer");
+        let hosts = hosts.iter().filter_map(|host| host.data());
+        hosts.into_iter().find(|host| host.friendly_name() == name).expect("it is there").id().to_owned()
+    }
+
+    /// The reference of the actor `name`, signed.
+    pub(crate) fn actor(&self, name: &str) -> String {
+        let path = |suffix: &str| self.data.path().join(format!("{name}{suffix}")).display().to_string();
+        std::fs::write(path(".wasm"), wat::parse_str(echo(name)).expect("a component")).expect("written");
+        self.run(&["sign", &path(".wasm"), "--out", &path(".signed.wasm"), "--name", name]);
+        format!("file://{}", path(".signed.wasm"))
+    }
+
+    /// The events from now on.
+    pub(crate) async fn events(&self) -> Events {
+        let events = Events(self.nats.subscribe("wasmbus.evt.default.>").await.expect("subscribed"));
+        // An answer means that the server has seen what came before it.
+        self.nats.request("wasmbus.ctl.v1.default.host.ping", "".into()).await.expect("a host answers");
+        events
+    }
+}
+
+fn quiet(command: &mut Command) -> Process {
+    let child = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn();
+    Process(child.unwrap_or_else(|error| panic!("{command:?}: {error}; `cargo xtask test` builds what is needed")))
+}
+
+/// What hosts say.
+pub(crate) struct Events(async_nats::Subscriber);
+
+impl Events {
+    /// The next event of that name, whole; others are passed over.
+    pub(crate) async fn next(&mut self, name: &str) -> Value {
+        let wanted = async {
+            loop {
+                let message = self.0.next().await.expect("the connection is open");
+                if message.subject.as_str() == format!("wasmbus.evt.default.{name}") {
+                    return serde_json::from_slice(&message.payload).expect("JSON");
+                }
+            }
+        };
+        tokio::time::timeout(PATIENCE, wanted).await.unwrap_or_else(|_| panic!("no event {name} came"))
+    }
+
+    /// Its data.
+    pub(crate) async fn data(&mut self, name: &str) -> Value {
+        self.next(name).await["data"].take()
+    }
+}
+
+/// Tries until there is something.
+pub(crate) async fn eventually<T>(what: &str, attempt: impl AsyncFn() -> Option<T>) -> T {
+    let tries = async {
+        loop {
+            if let Some(found) = attempt().await {
+                return found;
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    tokio::time::timeout(PATIENCE, tries).await.unwrap_or_else(|_| panic!("{what} never came"))
+}
