@@ -6,8 +6,8 @@ use std::process::ExitCode;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use trellis_lattice::id::LatticeName;
 
-use crate::command::{build, call, completions, config, events, get, host, inspect, keys, label, link, pull, push};
-use crate::command::{scale, sign, start, stop, up};
+use crate::command::{app, build, call, completions, config, events, get, host, inspect, keys, label, link, pull, push};
+use crate::command::{scale, sign, start, stop, up, wadm};
 use crate::output::say;
 
 /// Run WebAssembly actors in a lattice of hosts.
@@ -103,6 +103,10 @@ pub(crate) enum Command {
     Up(up::Up),
     /// Run a host of a lattice on NATS; or take one out of use, and back
     Host(host::HostArgs),
+    /// Run the deployment manager of a lattice on NATS
+    Wadm(wadm::WadmArgs),
+    /// Deploy applications and see how they stand
+    App(app::AppArgs),
     /// Start an actor or a provider
     Start(start::Start),
     /// Stop an actor, a provider or a host
@@ -159,7 +163,7 @@ impl Command {
     /// Whether it runs until it is ended, and logs what it does.
     pub(crate) fn is_server(&self) -> bool {
         match self {
-            Self::Up(_) => true,
+            Self::Up(_) | Self::Wadm(_) => true,
             Self::Host(arguments) => arguments.action.is_none(),
             _ => false,
         }

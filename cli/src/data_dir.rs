@@ -76,6 +76,13 @@ impl DataDir {
         self.0.join("lattice").join("store.redb")
     }
 
+    /// Where the wadm of `lattice` keeps what is deployed.
+    pub(crate) fn wadm_store(&self, lattice: &LatticeName) -> anyhow::Result<PathBuf> {
+        let dir = self.0.join("wadm").join(lattice.as_str());
+        make_private_dir(&dir)?;
+        Ok(dir.join("catalog.redb"))
+    }
+
     fn running_file(&self) -> PathBuf {
         self.0.join("lattice").join("running.json")
     }

@@ -10,6 +10,7 @@ mod command;
 mod component;
 mod context;
 mod data_dir;
+mod deployer;
 mod key_store;
 mod log;
 mod output;

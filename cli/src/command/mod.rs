@@ -1,5 +1,6 @@
 //! The commands, one file each: its arguments, and what it does.
 
+pub(crate) mod app;
 pub(crate) mod build;
 pub(crate) mod call;
 pub(crate) mod completions;
@@ -18,6 +19,7 @@ pub(crate) mod sign;
 pub(crate) mod start;
 pub(crate) mod stop;
 pub(crate) mod up;
+pub(crate) mod wadm;
 
 use std::path::Path;
 
@@ -33,6 +35,8 @@ pub(crate) async fn run(cli: Cli) -> anyhow::Result<()> {
     match cli.command {
         Command::Up(arguments) => up::run(&context, arguments).await,
         Command::Host(arguments) => host::run(&context, arguments).await,
+        Command::Wadm(arguments) => wadm::run(&context, arguments).await,
+        Command::App(arguments) => app::run(&context, arguments).await,
         Command::Start(arguments) => start::run(&context, arguments).await,
         Command::Stop(arguments) => stop::run(&context, arguments).await,
         Command::Scale(arguments) => scale::run(&context, arguments).await,

@@ -214,7 +214,8 @@ fn parse_issuer(text: &str) -> anyhow::Result<(IssuerId, Vec<String>)> {
     Ok((issuer, patterns.split(',').map(|pattern| pattern.trim().to_owned()).filter(|p| !p.is_empty()).collect()))
 }
 
-fn parse_unsigned(text: &str) -> Unsigned {
+/// A file, or the hex SHA-256 of one.
+pub(crate) fn parse_unsigned(text: &str) -> Unsigned {
     let is_digest = text.len() == 64 && text.bytes().all(|byte| byte.is_ascii_hexdigit());
     if is_digest { Unsigned::Digest(text.to_ascii_lowercase()) } else { Unsigned::File(text.into()) }
 }

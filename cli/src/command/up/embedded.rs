@@ -1,5 +1,6 @@
 //! The parts of an embedded lattice, started side by side.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use anyhow::Context as _;
@@ -16,11 +17,14 @@ use trellis_lattice::secret::Secret;
 use trellis_lattice::store::SharedStore;
 use trellis_lattice::store::embedded::EmbeddedStore;
 use trellis_lattice::transport::memory::MemoryBus;
+use trellis_wadm::lease::Rivals;
 
 use super::app::App;
 use super::{HostSpec, Up};
+use crate::command::host::parse_unsigned;
 use crate::context::{Context, default_lattice};
 use crate::data_dir::Running;
+use crate::deployer::Lattice;
 use crate::key_store::{AUTHORITY, ISSUER};
 use crate::serve;
 
@@ -30,6 +34,8 @@ pub(super) struct Embedded {
     pub(super) hosts: Vec<Host>,
     pub(super) gateway: Gateway,
     pub(super) client: Client,
+    /// Where wadm is to work.
+    pub(super) wadm: Lattice,
 }
 
 /// What all hosts share.
@@ -61,7 +67,8 @@ pub(super) async fn start(context: &Context, arguments: &Up, app: Option<&App>) 
     context.keys.get_or_make(KeyKind::Account, ISSUER)?;
     let authority = context.keys.get_or_make(KeyKind::Account, AUTHORITY)?;
     let trust = Arc::new(context.keys.trust(IssuerId::parse(&authority.public())?)?);
-    let unsigned = app.and_then(App::unsigned).into_iter().collect();
+    let allowed = arguments.allow_unsigned.iter().map(|text| parse_unsigned(text));
+    let unsigned = app.and_then(App::unsigned).into_iter().chain(allowed).collect();
     let unlinked = if app.is_some() { Unlinked::AtCall } else { Unlinked::Refuse };
     let lattice_name = lattice.clone();
     let store = Arc::new(store);
@@ -71,7 +78,15 @@ pub(super) async fn start(context: &Context, arguments: &Up, app: Option<&App>) 
     let running = Running { lattice: lattice.clone(), url, token: token.reveal().to_owned(), pid: std::process::id() };
     context.data.announce(&running)?;
     let client = Client::new(Arc::new(shared.bus.endpoint("up")), lattice.clone());
-    Ok(Embedded { lattice, hosts, gateway, client })
+    let wadm = Lattice {
+        name: lattice.clone(),
+        transport: Arc::new(shared.bus.endpoint("wadm")),
+        store: shared.store,
+        trust: shared.trust,
+        rivals: Rivals::Impossible,
+        believes: BTreeSet::new(),
+    };
+    Ok(Embedded { lattice, hosts, gateway, client, wadm })
 }
 
 async fn host(context: &Context, arguments: &Up, spec: &HostSpec, shared: &Shared) -> anyhow::Result<Host> {

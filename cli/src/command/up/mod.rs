@@ -9,9 +9,14 @@ use clap::Args;
 use serde_json::json;
 use trellis_lattice::id::EntityId;
 use trellis_lattice::message::command::StringMap;
+use trellis_wadm::api::Client;
 
+use crate::command::app::file as manifest;
+use crate::command::app::wait::until_it_stands;
+use crate::command::app::{accepted, request};
 use crate::command::{Pair, map_of};
 use crate::context::Context;
+use crate::deployer::{Deployer, Lattice};
 use crate::output::say;
 use crate::serve::Signals;
 
@@ -21,11 +26,23 @@ mod embedded;
 use self::app::App;
 use self::embedded::Embedded;
 
+/// How long the wadm of this process may take to answer.
+const API_PATIENCE: Duration = Duration::from_secs(10);
+
+/// How long an application that is deployed at the start is waited for.
+const DEPLOY_PATIENCE: Duration = Duration::from_secs(60);
+
 /// The arguments.
 #[derive(Debug, Args)]
 pub(crate) struct Up {
     /// A component to serve over HTTP at once; it may be unsigned
     app: Option<PathBuf>,
+    /// An application to deploy, or a folder of them; may be repeated
+    #[arg(long = "file", short, value_name = "FILE|DIR")]
+    files: Vec<PathBuf>,
+    /// A component that may run unsigned: a file, or the hex SHA-256 of one
+    #[arg(long, value_name = "FILE|DIGEST")]
+    allow_unsigned: Vec<String>,
     /// Where the component is served
     #[arg(long, default_value = "127.0.0.1:8080", env = "TRELLIS_HTTP", value_name = "ADDRESS")]
     http: SocketAddr,
@@ -76,9 +93,10 @@ pub(crate) async fn run(context: &Context, mut arguments: Up) -> anyhow::Result<
         Some(file) => Some(App::read(file, arguments.http).await?),
         None => None,
     };
+    let manifests = manifest::read_all(&arguments.files)?;
     let lock = context.data.lock_lattice()?;
     let embedded = signals.unless_ended(embedded::start(context, &arguments, app.as_ref())).await?;
-    let Embedded { lattice, hosts, gateway, client } = embedded;
+    let Embedded { lattice, hosts, gateway, client, wadm } = embedded;
     say(format_args!("lattice {lattice} is up: bus nats://{}, data {}", gateway.addr(), context.data.path().display()));
     if let (Some(app), Some(host)) = (&app, hosts.first()) {
         let work = context.output.waiting(format!("compiling and starting {}", app.id), app.serve(&client, host.id()));
@@ -87,11 +105,32 @@ pub(crate) async fn run(context: &Context, mut arguments: Up) -> anyhow::Result<
         let value = json!({"lattice": lattice.as_str(), "actor": app.id.as_str(), "url": url});
         context.output.result(&value, format!("{} answers on {url}", app.id))?;
     }
+    let deployer = signals.unless_ended(Deployer::start(context, wadm.clone())).await?;
+    if !manifests.is_empty() {
+        signals.unless_ended(deploy(context, &wadm, &manifests)).await?;
+    }
     let ended = signals.run(hosts, Duration::from_millis(arguments.drain_ms)).await;
+    deployer.stop().await;
     context.data.retract();
     gateway.close().await;
     drop(lock);
     ended
+}
+
+/// Deploys applications and waits until they stand; one that does not leaves the others and the lattice running.
+async fn deploy(context: &Context, lattice: &Lattice, manifests: &[manifest::File]) -> anyhow::Result<()> {
+    let client = Client::new(lattice.transport.clone(), &lattice.name, API_PATIENCE);
+    for manifest in manifests {
+        let put = manifest.put(&client).await?;
+        let reply = client.deploy(manifest.app(), &request(Some(put.current_version))).await?;
+        accepted(reply.result, &reply.message)?;
+        let standing = until_it_stands(&client, manifest.app(), reply.generation.unwrap_or(0), DEPLOY_PATIENCE);
+        match standing.await {
+            Ok(status) => context.output.result(&status, format!("{} is deployed", manifest.app()))?,
+            Err(error) => say(format_args!("error: {error}; wadm goes on trying (`trellis app status {}`)", manifest.app())),
+        }
+    }
+    Ok(())
 }
 
 #[cfg(test)]

@@ -1,0 +1,202 @@
+//! `trellis app`: applications that wadm keeps running.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use anyhow::{Context as _, bail};
+use clap::{Args, Subcommand};
+use trellis_wadm::api::{Client, DeleteResult, DeployResult, GetResult, Request, StatusResult};
+
+use crate::context::Context;
+
+pub(crate) mod file;
+mod plan;
+mod show;
+pub(crate) mod wait;
+
+use self::file::File;
+use self::wait::Wait;
+
+/// How long wadm may take to answer.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// The arguments.
+#[derive(Debug, Args)]
+pub(crate) struct AppArgs {
+    #[command(subcommand)]
+    what: What,
+}
+
+#[derive(Debug, Subcommand)]
+enum What {
+    /// Check a manifest, without a lattice
+    Validate {
+        /// The manifest, YAML or JSON; `-` is standard input
+        file: PathBuf,
+    },
+    /// Show what deploying a manifest, or a version that wadm has, would do
+    Plan(Subject),
+    /// Deploy a manifest, or a version that wadm has
+    Deploy(Deploy),
+    /// Show how applications stand
+    Status {
+        /// The application [default: all]
+        app: Option<String>,
+    },
+    /// List the applications
+    List,
+    /// Print the manifest of a version
+    Get {
+        /// The application
+        app: String,
+        /// The version [default: the last one]
+        #[arg(long)]
+        version: Option<String>,
+    },
+    /// List the versions of an application
+    Versions {
+        /// The application
+        app: String,
+    },
+    /// Show what was done to an application, when and by whom
+    History {
+        /// The application
+        app: String,
+    },
+    /// Deploy an earlier version
+    Rollback {
+        /// The application
+        app: String,
+        /// The version [default: the one that was deployed before]
+        #[arg(long)]
+        to: Option<String>,
+        #[command(flatten)]
+        wait: Wait,
+    },
+    /// Stop what runs of an application; its versions stay
+    Undeploy {
+        /// The application
+        app: String,
+        #[command(flatten)]
+        wait: Wait,
+    },
+    /// Delete an application, or one version of it
+    Delete {
+        /// The application
+        app: String,
+        /// The version [default: all]
+        #[arg(long)]
+        version: Option<String>,
+    },
+}
+
+/// What is to be planned or deployed.
+#[derive(Debug, Args)]
+struct Subject {
+    /// A manifest (a file, or `-` for standard input), or the name of an application that wadm has
+    #[arg(value_name = "FILE|APP")]
+    subject: String,
+    /// The version of an application that wadm has [default: the last one]
+    #[arg(long)]
+    version: Option<String>,
+}
+
+#[derive(Debug, Args)]
+struct Deploy {
+    #[command(flatten)]
+    subject: Subject,
+    /// Show what it would do, and do nothing
+    #[arg(long)]
+    plan: bool,
+    #[command(flatten)]
+    wait: Wait,
+}
+
+pub(crate) async fn run(context: &Context, arguments: AppArgs) -> anyhow::Result<()> {
+    if let What::Validate { file } = &arguments.what {
+        return file::validate(context, file);
+    }
+    let lattice = context.connect().await?;
+    let client = Client::new(lattice.transport.clone(), &lattice.lattice, PATIENCE);
+    let work = act(context, &client, arguments.what);
+    work.await.with_context(|| format!("ask the wadm of lattice {}", lattice.lattice))
+}
+
+async fn act(context: &Context, client: &Client, what: What) -> anyhow::Result<()> {
+    match what {
+        What::Validate { .. } => Ok(()),
+        What::Plan(subject) => plan::show(context, client, &subject).await,
+        What::Deploy(deploy) if deploy.plan => plan::show(context, client, &deploy.subject).await,
+        What::Deploy(deploy) => self::deploy(context, client, &deploy).await,
+        What::Status { app: Some(app) } => show::status(context, client, &app).await,
+        What::Status { app: None } | What::List => show::list(context, client).await,
+        What::Get { app, version } => show::manifest(context, client, &app, version).await,
+        What::Versions { app } => show::versions(context, client, &app).await,
+        What::History { app } => show::history(context, client, &app).await,
+        What::Rollback { app, to, wait } => {
+            let reply = client.roll_back(&app, &request(to)).await?;
+            accepted(reply.result, &reply.message)?;
+            wait.run(context, client, &app, reply.generation).await
+        }
+        What::Undeploy { app, wait } => {
+            let reply = client.undeploy(&app, &request(None)).await?;
+            accepted(reply.result, &reply.message)?;
+            wait.run(context, client, &app, reply.generation).await
+        }
+        What::Delete { app, version } => delete(context, client, &app, version).await,
+    }
+}
+
+async fn deploy(context: &Context, client: &Client, deploy: &Deploy) -> anyhow::Result<()> {
+    let (app, version) = match File::find(&deploy.subject.subject)? {
+        Some(file) => {
+            let put = file.put(client).await?;
+            (put.name, Some(put.current_version))
+        }
+        None => (deploy.subject.subject.clone(), deploy.subject.version.clone()),
+    };
+    let reply = client.deploy(&app, &request(version)).await?;
+    accepted(reply.result, &reply.message)?;
+    deploy.wait.run(context, client, &app, reply.generation).await
+}
+
+async fn delete(context: &Context, client: &Client, app: &str, version: Option<String>) -> anyhow::Result<()> {
+    let reply = client.delete(app, &request(version)).await?;
+    match reply.result {
+        DeleteResult::Error => bail!(reply.message),
+        DeleteResult::Deleted | DeleteResult::Noop => context.output.result(&reply, &reply.message),
+    }
+}
+
+/// A request about `version`, in the name of this user.
+pub(crate) fn request(version: Option<String>) -> Request {
+    Request { version, who: Some(whoami()), why: None }
+}
+
+/// For the history only: who asks is known by the credentials of the connection.
+fn whoami() -> String {
+    let user = rustix::process::getuid().as_raw();
+    format!("uid {user} by trellis {}", env!("CARGO_PKG_VERSION"))
+}
+
+/// Fails with what wadm says, if it refuses.
+pub(crate) fn accepted(result: DeployResult, message: &str) -> anyhow::Result<()> {
+    match result {
+        DeployResult::Acknowledged => Ok(()),
+        DeployResult::Error | DeployResult::NotFound => bail!(message.to_owned()),
+    }
+}
+
+fn found(result: GetResult, message: &str) -> anyhow::Result<()> {
+    match result {
+        GetResult::Success => Ok(()),
+        GetResult::Error | GetResult::NotFound => bail!(message.to_owned()),
+    }
+}
+
+fn stands(result: StatusResult, message: &str) -> anyhow::Result<()> {
+    match result {
+        StatusResult::Ok => Ok(()),
+        StatusResult::Error | StatusResult::NotFound => bail!(message.to_owned()),
+    }
+}
