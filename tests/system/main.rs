@@ -3,6 +3,7 @@
 //! `cargo xtask test` builds what these tests start (`trellis`, the guests) and finds nats-server.
 
 mod access;
+mod apps;
 mod bad_input;
 mod disturbance;
 mod ending;

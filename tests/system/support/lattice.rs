@@ -21,6 +21,8 @@ pub(crate) struct Lattice {
     pub(crate) servers: Vec<Server>,
     nats: Option<Nats>,
     data: TempDir,
+    wadm: Option<Server>,
+    hosts: Vec<String>,
 }
 
 impl Lattice {
@@ -70,14 +72,58 @@ impl Lattice {
             servers: Vec::new(),
             nats,
             data: tempfile::tempdir().expect("a temporary directory"),
+            wadm: None,
+            hosts: Vec::new(),
         }
     }
 
     /// Starts a host that has a state of its own and the keys of this lattice.
     pub(crate) fn start_host(&mut self, name: &str) {
+        self.start_host_with(name, &[]);
+    }
+
+    /// The same with further arguments.
+    pub(crate) fn start_host_with(&mut self, name: &str, further: &[&str]) {
         let url = self.nats_url();
-        let arguments = ["host", "--name", name, "--nats-url", &url];
+        let arguments = [&["host", "--name", name, "--nats-url", &url], further].concat();
         self.servers.push(Server::start(self.data.path(), &arguments));
+        self.hosts.push(name.to_owned());
+    }
+
+    /// Ends the process of the host `name` without a word.
+    pub(crate) fn kill(&mut self, name: &str) {
+        let at = self.hosts.iter().position(|host| host == name).expect("a host of that name runs");
+        self.hosts.remove(at);
+        drop(self.servers.remove(at));
+    }
+
+    /// The name of the host that runs the actor `id`, once one does.
+    pub(crate) fn host_of(&self, id: &str) -> String {
+        wait::until(&format!("a host of {id}"), || {
+            let inventory = self.run(&["get", "inventory", "--output", "json"]);
+            let hosts: Value = serde_json::from_str(&inventory).expect("JSON");
+            let runs = |host: &&Value| host["components"].as_array().is_some_and(|all| all.iter().any(|c| c["id"] == id));
+            let host = hosts.as_array().and_then(|hosts| hosts.iter().find(runs));
+            host.and_then(|host| host["friendly_name"].as_str()).map(str::to_owned).ok_or(inventory)
+        })
+    }
+
+    /// Starts a wadm on the nats-server.
+    pub(crate) fn start_wadm(&mut self) {
+        let url = self.nats_url();
+        let wadm = Server::start(self.data.path(), &["wadm", "--nats-url", &url]);
+        wadm.wait_for("wadm is in lattice");
+        self.wadm = Some(wadm);
+    }
+
+    /// Ends wadm without a word.
+    pub(crate) fn kill_wadm(&mut self) {
+        self.wadm = None;
+    }
+
+    /// `trellis up` with this data directory.
+    pub(crate) fn up(&self, arguments: &[&str]) -> Server {
+        Server::start(self.data.path(), &[&["up"], arguments].concat())
     }
 
     /// Waits until so many hosts answer.

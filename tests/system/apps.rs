@@ -1,0 +1,146 @@
+//! Declared applications: manifests in, requests answered; on one box, and on hosts that die.
+
+use std::path::PathBuf;
+
+use crate::support::lattice::{Lattice, path};
+use crate::support::wait;
+
+/// An example's manifest with its images and addresses replaced.
+struct App<'a> {
+    lattice: &'a Lattice,
+    text: String,
+}
+
+impl<'a> App<'a> {
+    /// The example `name` with its actor, signed for `imports`, answering where the lattice serves HTTP.
+    fn example(lattice: &'a Lattice, name: &str, imports: &[&str]) -> Self {
+        let file = format!("{}/../examples/apps/{name}.yaml", env!("CARGO_MANIFEST_DIR"));
+        let text = std::fs::read_to_string(&file).unwrap_or_else(|error| panic!("read {file}: {error}"));
+        lattice.signed(name, imports);
+        let address = lattice.address.to_string();
+        Self { lattice, text: text.replace("127.0.0.1:8080", &address).replace("127.0.0.1:8081", &address) }
+    }
+
+    fn with(mut self, from: &str, to: &str) -> Self {
+        assert!(self.text.contains(from), "{from} is not in the manifest");
+        self.text = self.text.replace(from, to);
+        self
+    }
+
+    /// The manifest beside its images.
+    fn write(&self) -> PathBuf {
+        let file = self.lattice.data().join("app.yaml");
+        std::fs::write(&file, &self.text).expect("written");
+        file
+    }
+}
+
+#[test]
+fn an_application_is_deployed_changed_and_gone() {
+    let lattice = Lattice::one_box(&[]);
+    let manifest = App::example(&lattice, "hello", &[]).write();
+    let plan = lattice.run(&["app", "plan", path(&manifest)]);
+    assert!(plan.contains("+ hello") && plan.contains("http may call wasi:http/incoming-handler of hello"), "{plan}");
+    lattice.run(&["app", "deploy", path(&manifest), "--wait"]);
+    assert_eq!(lattice.get("/").0, 200, "what is deployed answers");
+    let listed = lattice.run(&["app", "list"]);
+    assert!(listed.contains("hello") && listed.contains("deployed"), "{listed}");
+    let again = lattice.run(&["app", "plan", path(&manifest)]);
+    assert!(again.contains("nothing to do"), "{again}");
+
+    App::example(&lattice, "hello", &[]).with("version: v1", "version: v2").with("instances: 100", "instances: 7").write();
+    lattice.run(&["app", "deploy", path(&manifest), "--wait"]);
+    let inventory = lattice.run(&["get", "inventory"]);
+    assert!(inventory.lines().any(|line| line.contains("hello-hello") && line.contains(" 7 ")), "{inventory}");
+    lattice.run(&["app", "rollback", "hello", "--wait"]);
+    let versions = lattice.run(&["app", "versions", "hello"]);
+    assert!(versions.lines().any(|line| line.contains("v1") && line.contains("deployed")), "{versions}");
+
+    lattice.run(&["app", "undeploy", "hello", "--wait"]);
+    wait::until("nothing runs", || {
+        let inventory = lattice.run(&["get", "inventory"]);
+        if inventory.contains("hello") { Err(inventory) } else { Ok(()) }
+    });
+    lattice.run(&["app", "delete", "hello"]);
+    assert!(lattice.try_run(&["app", "status", "hello"]).refused().contains("hello"));
+}
+
+#[test]
+fn what_cannot_be_deployed_says_why() {
+    let lattice = Lattice::one_box(&[]);
+    let missing = App::example(&lattice, "hello", &[]).with("hello.signed.wasm", "absent.wasm").write();
+    let refused = lattice.try_run(&["app", "deploy", path(&missing), "--wait", "--timeout", "20"]).refused();
+    assert!(refused.contains("absent.wasm"), "{refused}");
+
+    let taken = std::net::TcpListener::bind(lattice.address).expect("a free port");
+    let manifest = App::example(&lattice, "hello", &[]).with("version: v1", "version: v2").write();
+    let refused = lattice.try_run(&["app", "deploy", path(&manifest), "--wait", "--timeout", "20"]).refused();
+    assert!(refused.contains(&lattice.address.to_string()), "{refused}");
+    drop(taken);
+    assert!(!lattice.until_ok("/").is_empty(), "it is tried again");
+
+    let wrong = App::example(&lattice, "hello", &[]).with("type: component", "type: componet").write();
+    let refused = lattice.try_run(&["app", "validate", path(&wrong)]).refused();
+    assert!(refused.contains("app.yaml:12:") && refused.contains("component"), "{refused}");
+}
+
+#[test]
+fn up_deploys_what_it_is_given() {
+    let prepared = Lattice::without_hosts();
+    let manifest = App::example(&prepared, "counter", &["wasi:keyvalue/*"]).write();
+    let server = prepared.up(&["-f", path(&manifest)]);
+    server.wait_for("counter is deployed");
+    assert!(prepared.until_ok("/a").contains('1'));
+    assert!(prepared.until_ok("/a").contains('2'));
+}
+
+#[test]
+fn an_actor_of_a_killed_host_answers_elsewhere() {
+    let mut lattice = Lattice::without_hosts();
+    for name in ["a", "b", "c"] {
+        lattice.start_host_with(name, &["--label", &format!("name={name}")]);
+    }
+    lattice.wait_for_hosts(3);
+    lattice.start_wadm();
+    let manifest = App::example(&lattice, "counter", &["wasi:keyvalue/*"])
+        .with(
+            "        image: builtin:http-server\n      traits:\n",
+            "        image: builtin:http-server\n      traits:\n        - type: spreadscaler\n          properties:\n            \
+             instances: 1\n            spread: [{ name: front, requirements: { name: a } }]\n",
+        )
+        .with(
+            "        image: builtin:keyvalue\n",
+            "        image: builtin:keyvalue\n      traits:\n        - type: spreadscaler\n          properties:\n            \
+             instances: 1\n            spread: [{ name: front, requirements: { name: a } }]\n",
+        )
+        .with("instances: 100", "instances: 1")
+        .write();
+    lattice.run(&["app", "deploy", path(&manifest), "--wait"]);
+    lattice.until_ok("/x");
+    for _ in 0..2 {
+        let host = lattice.host_of("counter-counter");
+        if host == "a" {
+            break;
+        }
+        lattice.kill(&host);
+        assert!(!lattice.until_ok("/x").is_empty(), "another host took over");
+        wait::until("wadm knows", || {
+            let now = lattice.host_of("counter-counter");
+            if now == host { Err(now) } else { Ok(()) }
+        });
+    }
+}
+
+#[test]
+fn a_killed_wadm_goes_on_where_it_was() {
+    let mut lattice = Lattice::two_hosts();
+    let manifest = App::example(&lattice, "hello", &[]).write();
+    lattice.start_wadm();
+    lattice.run(&["app", "deploy", path(&manifest)]);
+    lattice.kill_wadm();
+    lattice.start_wadm();
+    lattice.run(&["app", "deploy", path(&manifest), "--wait"]);
+    assert!(!lattice.until_ok("/").is_empty());
+    let inventory = lattice.run(&["get", "inventory"]);
+    assert_eq!(inventory.matches("builtin:http-server").count(), 1, "{inventory}");
+}
