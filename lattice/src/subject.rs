@@ -7,7 +7,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use crate::error::{Error, ErrorKind};
-use crate::id::{ConfigName, HostId, LatticeName, PeerId};
+use crate::id::{ConfigName, EntityId, HostId, InvalidId, LatticeName, PeerId};
 use crate::message::event::EventName;
 
 /// A subject, or a pattern of subjects. Cheap to clone.
@@ -141,6 +141,104 @@ pub fn event(lattice: &LatticeName, name: EventName) -> Subject {
 /// All events of a lattice.
 pub fn events(lattice: &LatticeName) -> Subject {
     Subject(format!("wasmbus.evt.{lattice}.>").into())
+}
+
+/// The subjects of the API of wadm v1 for one lattice, under the default prefix.
+#[derive(Debug, Clone)]
+pub struct Models {
+    base: Arc<str>,
+    status: Arc<str>,
+}
+
+impl Models {
+    /// Those of `lattice`.
+    pub fn new(lattice: &LatticeName) -> Self {
+        Self { base: format!("wadm.api.{lattice}.model").into(), status: format!("wadm.status.{lattice}").into() }
+    }
+
+    /// What every wadm subscribes to in a queue group: one answers.
+    pub fn all(&self) -> (Subject, QueueGroup) {
+        (Subject(format!("{}.>", self.base).into()), QueueGroup("wadm_server".into()))
+    }
+
+    /// An operation on all applications: `get`, `list`, `put`, `plan`.
+    pub fn on_all(&self, operation: ModelOperation) -> Subject {
+        Subject(format!("{}.{}", self.base, operation.as_str()).into())
+    }
+
+    /// An operation on one application, whose name follows the rules of [`EntityId`].
+    ///
+    /// # Errors
+    /// When it does not.
+    pub fn on_app(&self, operation: ModelOperation, app: &str) -> Result<Subject, InvalidId> {
+        let app = EntityId::parse(app)?;
+        Ok(Subject(format!("{}.{}.{app}", self.base, operation.as_str()).into()))
+    }
+
+    /// Where the status of an application is published when it changes.
+    ///
+    /// # Errors
+    /// As [`Self::on_app`].
+    pub fn status(&self, app: &str) -> Result<Subject, InvalidId> {
+        Ok(Subject(format!("{}.{}", self.status, EntityId::parse(app)?).into()))
+    }
+
+    /// The operation and the application of a subject under this base.
+    pub fn parse<'a>(&self, subject: &'a Subject) -> Option<(ModelOperation, Option<&'a str>)> {
+        let tail = subject.as_str().strip_prefix(&*self.base)?.strip_prefix('.')?;
+        let (operation, app) = tail.split_once('.').map_or((tail, None), |(operation, app)| (operation, Some(app)));
+        Some((ModelOperation::ALL.into_iter().find(|known| known.as_str() == operation)?, app))
+    }
+}
+
+/// Operations on applications.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[expect(missing_docs, reason = "named as wadm v1 names them; `rollback` and `plan` are ours")]
+pub enum ModelOperation {
+    Put,
+    Get,
+    List,
+    Versions,
+    Del,
+    Deploy,
+    Undeploy,
+    Status,
+    History,
+    Rollback,
+    Plan,
+}
+
+impl ModelOperation {
+    const ALL: [Self; 11] = [
+        Self::Put,
+        Self::Get,
+        Self::List,
+        Self::Versions,
+        Self::Del,
+        Self::Deploy,
+        Self::Undeploy,
+        Self::Status,
+        Self::History,
+        Self::Rollback,
+        Self::Plan,
+    ];
+
+    /// As on the wire.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Put => "put",
+            Self::Get => "get",
+            Self::List => "list",
+            Self::Versions => "versions",
+            Self::Del => "del",
+            Self::Deploy => "deploy",
+            Self::Undeploy => "undeploy",
+            Self::Status => "status",
+            Self::History => "history",
+            Self::Rollback => "rollback",
+            Self::Plan => "plan",
+        }
+    }
 }
 
 /// The subjects of the control interface v1 of one lattice, under the default prefix.
@@ -283,7 +381,7 @@ impl ConfigVerb {
 
 #[cfg(test)]
 mod tests {
-    use super::{Control, HostOperation, LatticeName, Subject};
+    use super::{Control, HostOperation, LatticeName, ModelOperation, Models, Subject};
 
     fn subject(text: &str) -> Subject {
         Subject::from_wire(text).expect("valid")
@@ -322,5 +420,18 @@ mod tests {
         assert_eq!(scale.as_str(), format!("wasmbus.ctl.v1.default.component.scale.{host}"));
         assert_eq!(control.parse(&scale), Some(("component", "scale", Some(host.as_str()))));
         assert!(control.all_on_host(&host)[0].matches(&scale));
+    }
+
+    #[test]
+    fn subjects_of_wadm_are_those_of_v1() {
+        let models = Models::new(&LatticeName::parse("default").expect("valid"));
+        let deploy = models.on_app(ModelOperation::Deploy, "shop").expect("valid");
+        assert_eq!(deploy.as_str(), "wadm.api.default.model.deploy.shop");
+        assert!(models.all().0.matches(&deploy));
+        assert_eq!(models.parse(&deploy), Some((ModelOperation::Deploy, Some("shop"))));
+        assert_eq!(models.parse(&models.on_all(ModelOperation::List)), Some((ModelOperation::List, None)));
+        assert_eq!(models.parse(&subject("wadm.api.default.model.frobnicate")), None);
+        assert_eq!(models.status("shop").expect("valid").as_str(), "wadm.status.default.shop");
+        assert!(models.on_app(ModelOperation::Get, "a.b").is_err());
     }
 }

@@ -1,0 +1,19 @@
+//! The API of wadm, with the subjects and shapes of wadm v1, so that its clients work unmodified.
+//!
+//! Beyond v1: `rollback` and `plan`, a `history` that answers, and further members of messages, which clients of v1
+//! pass over.
+
+mod difference;
+mod message;
+mod server;
+mod client;
+mod standing;
+
+pub use client::Client;
+pub use difference::{Difference, Grant, difference};
+pub use message::{
+    ChoiceInfo, DeleteReply, DeleteResult, DeployReply, DeployResult, EventInfo, ExplanationInfo, GetReply, GetResult,
+    HistoryReply, ListReply, ModelSummary, PlanReply, PutReply, PutResult, Rejection, Request, ScalerStatus, Status,
+    StatusInfo, StatusReply, StatusResult, StatusType, VersionInfo, VersionsReply,
+};
+pub use server::{Preview, Server, Services};
