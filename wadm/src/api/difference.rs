@@ -157,7 +157,7 @@ mod tests {
         let web = ["image file://1 -> file://2", "trait link is different", "spreadscaler: 1 -> 3 instances"];
         assert_eq!(found.changed["web"], web);
         let grant = Grant { component: "web".into(), contract: "wasi:keyvalue/store".into(), target: "kv".into() };
-        assert_eq!(found.gained, [grant.clone()]);
+        assert_eq!(found.gained, std::slice::from_ref(&grant));
         assert_eq!(difference(Some(&after), &before).lost, [grant]);
         assert_eq!(difference(Some(&after), &after), Default::default());
         assert_eq!(difference(None, &after).added, ["kv", "web"]);

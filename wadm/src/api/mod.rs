@@ -3,10 +3,12 @@
 //! Beyond v1: `rollback` and `plan`, a `history` that answers, and further members of messages, which clients of v1
 //! pass over.
 
+mod answer;
+mod client;
 mod difference;
 mod message;
+mod preview;
 mod server;
-mod client;
 mod standing;
 
 pub use client::Client;
