@@ -12,7 +12,7 @@ use trellis_lattice::transport::SharedTransport;
 use crate::clock::Clock;
 use crate::execute::{Executor, RollBack, Tools};
 use crate::lease::{Candidate, Keeper, Rivals, Timing};
-use crate::observe::{Believes, Observer, Senses};
+use crate::observe::{Believes, Memory, Observer, Senses};
 use crate::reconcile::{Planner, Reconciler, Rollouts, Wishes};
 use crate::status::Board;
 
@@ -85,7 +85,8 @@ impl Wadm {
             overtaken: keeper.overtaken(),
             board: writer,
             clock,
-            rollouts: Rollouts::new(store),
+            rollouts: Rollouts::new(store.clone()),
+            memory: Memory::start(store),
         };
         let (stop, stopped) = oneshot::channel();
         let task = AbortOnDropHandle::new(tokio::spawn(reconciler.run(stopped)));

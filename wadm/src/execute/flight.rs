@@ -103,7 +103,7 @@ impl Flight {
         let Some(seen) = sight.hosts.get(host).filter(|seen| seen.silent <= SUSPECT) else {
             return self.lost(host, "is silent");
         };
-        if self.boot.is_some_and(|boot| boot != seen.boot) {
+        if self.boot.is_some() && self.boot != seen.boot {
             return self.lost(host, "was restarted");
         }
         let asked_since = |since: Instant| seen.asked.is_some_and(|asked| asked >= since);

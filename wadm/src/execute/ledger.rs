@@ -178,7 +178,7 @@ impl Ledger {
         let verdicts = self.entries.iter().map(|(key, entry)| (key.clone(), entry.flight.look(sight)));
         let verdicts = verdicts.filter(|(_, verdict)| *verdict != Verdict::Open).collect();
         self.apply(verdicts);
-        self.boots = sight.hosts.iter().map(|(host, seen)| (host.clone(), seen.boot)).collect();
+        self.boots = sight.hosts.iter().filter_map(|(host, seen)| Some((host.clone(), seen.boot?))).collect();
     }
 
     /// Drops what `plan`, made from the last look, no longer asks for, and what it still asks for has failed if it
@@ -199,14 +199,15 @@ impl Ledger {
         }
     }
 
-    /// When a look is due, if nothing happens until then.
-    pub(super) fn next_due(&self) -> Option<Instant> {
+    /// When a look is due after `now`, if nothing happens until then. What was due before waits for something else than
+    /// time.
+    pub(super) fn next_due(&self, now: Instant) -> Option<Instant> {
         let looks = self.entries.values().filter(|entry| !entry.is_due).filter_map(|entry| entry.flight.due());
         let again = self.entries.values().filter_map(|entry| match entry.attempt.state {
             AttemptState::Failed { again_at } => Some(self.clock.instant(again_at)),
             _ => None,
         });
-        looks.chain(again).min()
+        looks.chain(again).filter(|due| *due > now).min()
     }
 
     fn apply(&mut self, verdicts: Vec<(ActionKey, Verdict)>) {

@@ -118,9 +118,9 @@ impl Executor {
         is_news
     }
 
-    /// When there is something to do again, if nothing happens until then.
-    pub(crate) fn next_due(&self) -> Option<Instant> {
-        self.ledger.next_due()
+    /// When there is something to do again after `now`, if nothing happens until then.
+    pub(crate) fn next_due(&self, now: Instant) -> Option<Instant> {
+        self.ledger.next_due(now)
     }
 
     /// Sends what may be sent now.

@@ -6,6 +6,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 use trellis_lattice::id::BootId;
 use trellis_lattice::message::inventory::HostInventory;
+use trellis_lattice::message::presence::Running;
 
 use super::inventory::Answer;
 
@@ -43,10 +44,11 @@ impl Detail {
     }
 
     /// Its presence says something else, maybe as another run.
-    pub(super) fn changed(&mut self, boot: BootId, now: Instant) {
+    pub(super) fn changed(&mut self, boot: BootId, running: &[Running], now: Instant) {
         if self.boot != boot {
-            // An answer that is under way is another run's.
-            *self = Self::unknown(boot, now);
+            // An answer that is under way is another run's. Until this one answers, what it goes on with is as it was.
+            let inventory = self.inventory.as_ref().map(|answer| Arc::new(answer.only(running)));
+            *self = Self { inventory, ..Self::unknown(boot, now) };
         }
         self.touched(now);
     }
@@ -73,7 +75,7 @@ impl Detail {
         };
         self.question = again.map_or(Question::Answered(asked), Question::Wanted);
         self.asked = Some(asked);
-        self.inventory = Some(Arc::new(Answer::of(&inventory)));
+        self.inventory = Some(Arc::new(Answer::of(inventory)));
         true
     }
 

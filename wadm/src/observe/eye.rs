@@ -1,6 +1,7 @@
 //! What was seen so far, as state. Does nothing by itself; [`super::watcher`] feeds it.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::time::Instant;
@@ -8,9 +9,11 @@ use trellis_lattice::id::{ConfigName, HostId};
 use trellis_lattice::message::command::StringMap;
 use trellis_lattice::message::inventory::HostInventory;
 use trellis_lattice::message::link::Link;
+use trellis_lattice::message::presence::State;
 use trellis_lattice::message::record::{CONFIGS, LINKS};
 
 use super::detail::Detail;
+use super::inventory::Answer;
 use super::owner::OWNED;
 use super::presence::{Believes, News, Roll, SUSPECT};
 use super::records::Records;
@@ -22,6 +25,9 @@ use crate::intent::AppName;
 /// A host that was silent for so long is forgotten.
 const FORGET: Duration = Duration::from_secs(24 * 3_600);
 
+/// A host that says nothing for so long is late: it says something every second.
+const LATE: Duration = Duration::from_millis(1_400);
+
 /// An unsettled view is believed after so long: hosts that are silent together for a minute are lost together.
 const DOUBT: Duration = Duration::from_secs(60);
 
@@ -31,6 +37,9 @@ pub(super) struct Eye {
     believes: Believes,
     roll: Roll,
     details: BTreeMap<HostId, Detail>,
+    /// Hosts that were there before this wadm was, and were not heard since.
+    remembered: BTreeMap<HostId, Arc<Answer>>,
+    since: Instant,
     /// Why links failed, by the hosts that said so.
     failures: BTreeMap<(HostId, LinkKey), String>,
     pub(super) links: Records<Link>,
@@ -42,8 +51,10 @@ pub(super) struct Eye {
 
 impl Eye {
     /// An eye that saw nothing. The connection has to be up for `settle` before anything is concluded.
-    pub(super) fn new(believes: Believes, settle: Duration) -> Self {
+    pub(super) fn new(believes: Believes, settle: Duration, now: Instant) -> Self {
         Self {
+            remembered: BTreeMap::new(),
+            since: now,
             believes,
             roll: Roll::default(),
             details: BTreeMap::new(),
@@ -56,6 +67,16 @@ impl Eye {
         }
     }
 
+    /// Hosts that an earlier wadm saw.
+    pub(super) fn remember(&mut self, hosts: Vec<HostInventory>) {
+        for inventory in hosts {
+            let host = inventory.host_id.clone();
+            if !self.roll.knows(&host) {
+                self.remembered.insert(host, Arc::new(Answer::of(inventory)));
+            }
+        }
+    }
+
     /// Whether our own connection is up.
     pub(super) fn connection(&mut self, is_up: bool, now: Instant) {
         self.connected = if is_up { self.connected.or(Some(now)) } else { None };
@@ -63,9 +84,10 @@ impl Eye {
 
     /// Takes in a presence frame; whether it is news.
     pub(super) fn hear(&mut self, frame: &[u8], now: Instant) -> bool {
-        let Some((host, presence)) = self.believes.check(frame) else { return false };
-        let boot = presence.boot;
-        match self.roll.hear(&host, presence, now) {
+        let Some(believed) = self.believes.check(frame, &self.roll) else { return false };
+        let (host, boot, running) = (believed.host.clone(), believed.presence.boot, believed.presence.running.clone());
+        self.remembered.remove(&host);
+        match self.roll.hear(believed, now) {
             News::None => false,
             News::Gone => {
                 self.details.remove(&host);
@@ -74,7 +96,7 @@ impl Eye {
             }
             News::Changed => {
                 let detail = self.details.entry(host).or_insert_with(|| Detail::unknown(boot, now));
-                detail.changed(boot, now);
+                detail.changed(boot, &running, now);
                 true
             }
         }
@@ -119,7 +141,10 @@ impl Eye {
     pub(super) fn time_tells(&self, before: Instant, now: Instant) -> bool {
         let passed = |at: Instant| at > before && at <= now;
         let settled = self.connected.is_some_and(|connected| passed(connected + self.settle));
-        settled || self.roll.iter().any(|(_, heard)| passed(heard.last + SUSPECT) || passed(heard.last + DOUBT))
+        let remembered = !self.remembered.is_empty() && [SUSPECT, DOUBT].iter().any(|age| passed(self.since + *age));
+        settled
+            || remembered
+            || self.roll.iter().any(|(_, heard)| passed(heard.last + SUSPECT) || passed(heard.last + DOUBT))
     }
 
     /// Forgets hosts that were silent for very long.
@@ -130,6 +155,9 @@ impl Eye {
             self.details.remove(&host);
             self.failures.retain(|(of, _), _| *of != host);
         }
+        if now.duration_since(self.since) > FORGET {
+            self.remembered.clear();
+        }
     }
 
     /// Everything as it is seen at `now`.
@@ -137,7 +165,7 @@ impl Eye {
         let hosts = self.roll.iter().map(|(id, heard)| {
             let detail = self.details.get(id);
             let seen = SeenHost {
-                boot: heard.boot,
+                boot: Some(heard.boot),
                 state: heard.state,
                 heard: heard.last,
                 silent: now.duration_since(heard.last),
@@ -146,12 +174,18 @@ impl Eye {
             };
             (id.clone(), seen)
         });
+        let remembered = self.remembered.iter().map(|(id, answer)| {
+            let silent = now.duration_since(self.since);
+            let inventory = Some(Arc::clone(answer));
+            let (boot, state, heard) = (None, State::Ready, self.since);
+            (id.clone(), SeenHost { boot, state, heard, silent, inventory, asked: None })
+        });
         let links = self.links.all(LINKS);
         let configs = self.configs.all(CONFIGS);
         let owned = self.owned.all(OWNED);
         Sight {
             at: now,
-            hosts: hosts.collect(),
+            hosts: remembered.chain(hosts).collect(),
             failures: self.failures.clone(),
             links: links.map(|links| links.map(|(_, link)| (LinkKey::of(link), link.clone())).collect()),
             configs: configs.map(|configs| {
@@ -173,12 +207,16 @@ impl Eye {
         if !(self.links.is_complete() && self.configs.is_complete() && self.owned.is_complete()) {
             return Some("the lattice's store has not told its records yet".to_owned());
         }
-        let ages = || self.roll.iter().map(|(_, heard)| now.duration_since(heard.last));
+        let remembered = || self.remembered.keys().map(|_| now.duration_since(self.since));
+        let ages = || self.roll.iter().map(|(_, heard)| now.duration_since(heard.last)).chain(remembered());
         let heard = ages().filter(|age| *age <= SUSPECT).count();
-        let silent = ages().filter(|age| *age > SUSPECT && *age < DOUBT).count();
+        let is_silent = |age: Duration| age > SUSPECT && age < DOUBT;
+        // Those who fall silent together do not become suspect together.
+        let late = ages().filter(|age| is_silent(*age) || (*age > LATE && *age <= SUSPECT)).count();
+        let in_time = ages().filter(|age| *age <= LATE).count();
         // Of two hosts one is half; who hears the other one knows that it is not deaf.
-        if silent > heard || (silent == heard && silent > 1) {
-            return Some(format!("{silent} of {} hosts are silent at once", silent + heard));
+        if ages().any(is_silent) && (late > in_time || (late == in_time && late > 1)) {
+            return Some(format!("{late} of {} hosts are silent at once", late + in_time));
         }
         let is_unknown = |host: &HostId| self.details.get(host).is_none_or(|detail| detail.inventory().is_none());
         let unknown = self.roll.iter().filter(|(host, _)| self.roll.is_heard(host, now) && is_unknown(host)).count();

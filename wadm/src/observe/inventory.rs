@@ -1,11 +1,12 @@
 //! A host's answer, in the words of planning.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use trellis_lattice::id::EntityId;
 use trellis_lattice::message::command::StringMap;
 use trellis_lattice::message::inventory::{ComponentEntry, HostInventory, ProviderEntry};
+use trellis_lattice::message::presence::Running;
 
 use super::{Actor, Capacity, Inventory, Limits, Owner, Provider, Readiness};
 
@@ -16,13 +17,13 @@ pub(crate) struct Answer {
     pub(super) labels: StringMap,
     pub(super) capacity: Capacity,
     pub(super) runs: Inventory,
-    /// The highest fencing token that it knows.
-    pub(crate) fence: u64,
+    /// Its own words.
+    pub(super) said: Arc<HostInventory>,
 }
 
 impl Answer {
     /// Reads an inventory.
-    pub(super) fn of(inventory: &HostInventory) -> Self {
+    pub(super) fn of(inventory: HostInventory) -> Self {
         let capacity = inventory.capacity.map_or_else(Capacity::default, |capacity| Capacity {
             memory_bytes: Some(capacity.memory_bytes),
             cpu_millis: Some(capacity.cpu_millis),
@@ -37,8 +38,22 @@ impl Answer {
             labels: inventory.labels.clone(),
             capacity,
             runs,
-            fence: inventory.fence.unwrap_or(0),
+            said: Arc::new(inventory),
         }
+    }
+
+    /// The same, without what is not `running` any more.
+    pub(super) fn only(&self, running: &[Running]) -> Self {
+        let ids: BTreeSet<&EntityId> = running.iter().map(|running| &running.id).collect();
+        let mut answer = self.clone();
+        answer.runs.actors.retain(|id, _| ids.contains(id));
+        answer.runs.providers.retain(|id, _| ids.contains(id));
+        answer
+    }
+
+    /// The highest fencing token that it knows.
+    pub(super) fn fence(&self) -> u64 {
+        self.said.fence.unwrap_or(0)
     }
 }
 

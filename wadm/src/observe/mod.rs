@@ -8,6 +8,7 @@ mod detail;
 mod eye;
 mod host;
 mod inventory;
+mod memory;
 mod owner;
 mod presence;
 mod records;
@@ -31,6 +32,7 @@ pub use self::owner::{GENERATION, LinkKey, Owned, Owner};
 
 pub use self::presence::{Believes, SUSPECT};
 
+pub(crate) use self::memory::Memory;
 pub(crate) use self::owner::OWNED;
 pub(crate) use self::sight::Sight;
 pub(crate) use self::told::{News, Told};

@@ -26,17 +26,34 @@ pub struct Believes {
 }
 
 impl Believes {
-    /// The presence in `frame`, if a host of this lattice signed it.
-    pub(super) fn check(&self, frame: &[u8]) -> Option<(HostId, Presence)> {
+    /// The host that a presence in `frame` is of, what it says and until when its token holds, if this lattice
+    /// believes it. Of a host that said the same token before, in `roll`, that was checked already.
+    pub(super) fn check(&self, frame: &[u8], roll: &Roll) -> Option<Believed> {
         let signed = SignedPresence::decode(frame).ok()?;
         let host = signed.presence.peer.as_host()?;
-        if !signed.is_signed(&self.lattice) {
-            return None;
-        }
-        let claims = token::verify_peer(&signed.presence.token, (self.clock)()).ok()?;
-        self.trust.accept_peer(&claims, &self.lattice).ok()?;
-        (claims.peer == signed.presence.peer).then_some((host, signed.presence))
+        let now = (self.clock)();
+        let known = roll.0.get(&host).filter(|known| known.token == signed.presence.token);
+        let expires_at = match known {
+            Some(known) => known.expires_at,
+            None => self.expiry(&signed.presence, now)?,
+        };
+        let holds = expires_at + token::CLOCK_SLACK_SECONDS >= now;
+        (holds && signed.is_signed(&self.lattice)).then_some(Believed { host, presence: signed.presence, expires_at })
     }
+
+    fn expiry(&self, presence: &Presence, now: u64) -> Option<u64> {
+        let claims = token::verify_peer(&presence.token, now).ok()?;
+        self.trust.accept_peer(&claims, &self.lattice).ok()?;
+        (claims.peer == presence.peer).then_some(claims.expires_at)
+    }
+}
+
+/// A presence that was checked.
+#[derive(Debug)]
+pub(super) struct Believed {
+    pub(super) host: HostId,
+    pub(super) presence: Presence,
+    expires_at: u64,
 }
 
 /// A host as its presence has it.
@@ -44,9 +61,11 @@ impl Believes {
 pub(super) struct Heard {
     pub(super) boot: BootId,
     pub(super) state: State,
+    token: String,
+    expires_at: u64,
     started_at_ms: u64,
     sequence: u64,
-    pub(super) running: Vec<Running>,
+    running: Vec<Running>,
     pub(super) last: Instant,
 }
 
@@ -66,14 +85,15 @@ pub(super) enum News {
 pub(super) struct Roll(BTreeMap<HostId, Heard>);
 
 impl Roll {
-    /// Takes in what `host` says at `now`.
-    pub(super) fn hear(&mut self, host: &HostId, presence: Presence, now: Instant) -> News {
-        let known = self.0.get(host);
+    /// Takes in what a host says at `now`.
+    pub(super) fn hear(&mut self, believed: Believed, now: Instant) -> News {
+        let Believed { host, presence, expires_at } = believed;
+        let known = self.0.get(&host);
         if known.is_some_and(|known| known.is_newer_than(&presence)) {
             return News::None;
         }
         if presence.state == State::Gone {
-            return if self.0.remove(host).is_some() { News::Gone } else { News::None };
+            return if self.0.remove(&host).is_some() { News::Gone } else { News::None };
         }
         let is_same = known.is_some_and(|known| {
             known.boot == presence.boot
@@ -81,14 +101,19 @@ impl Roll {
                 && known.running == presence.running
                 && now.duration_since(known.last) < SUSPECT
         });
-        let Presence { boot, state, started_at_ms, sequence, running, .. } = presence;
-        self.0.insert(host.clone(), Heard { boot, state, started_at_ms, sequence, running, last: now });
+        let Presence { boot, state, token, started_at_ms, sequence, running, .. } = presence;
+        self.0.insert(host, Heard { boot, state, token, expires_at, started_at_ms, sequence, running, last: now });
         if is_same { News::None } else { News::Changed }
     }
 
     /// The hosts.
     pub(super) fn iter(&self) -> impl Iterator<Item = (&HostId, &Heard)> {
         self.0.iter()
+    }
+
+    /// Whether `host` is on it, heard or silent.
+    pub(super) fn knows(&self, host: &HostId) -> bool {
+        self.0.contains_key(host)
     }
 
     /// Whether something was heard of `host` lately.

@@ -7,6 +7,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 use trellis_lattice::id::{BootId, ConfigName, HostId};
 use trellis_lattice::message::command::StringMap;
+use trellis_lattice::message::inventory::HostInventory;
 use trellis_lattice::message::link::Link;
 use trellis_lattice::message::presence::State;
 
@@ -34,7 +35,8 @@ pub(crate) struct Sight {
 /// A host as it is seen.
 #[derive(Debug, Clone)]
 pub(crate) struct SeenHost {
-    pub(crate) boot: BootId,
+    /// Which run of it; `None` when it was not heard since this wadm started.
+    pub(crate) boot: Option<BootId>,
     pub(super) state: State,
     pub(super) heard: Instant,
     pub(crate) silent: Duration,
@@ -70,7 +72,12 @@ impl Sight {
 
     /// The highest fencing token that any host knows.
     pub(crate) fn fence(&self) -> u64 {
-        self.hosts.values().filter_map(|seen| Some(seen.inventory.as_ref()?.fence)).max().unwrap_or(0)
+        self.hosts.values().filter_map(|seen| Some(seen.inventory.as_ref()?.fence())).max().unwrap_or(0)
+    }
+
+    /// What the hosts said last.
+    pub(super) fn said(&self) -> impl Iterator<Item = (&HostId, &Arc<HostInventory>)> {
+        self.hosts.iter().filter_map(|(host, seen)| Some((host, &seen.inventory.as_ref()?.said)))
     }
 
     fn host(&self, id: &HostId, seen: &SeenHost, clock: Clock) -> Host {

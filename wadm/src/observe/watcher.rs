@@ -19,6 +19,7 @@ use trellis_lattice::subject;
 use trellis_lattice::transport::{SharedTransport, Subscription};
 
 use super::eye::Eye;
+use super::memory;
 use super::owner::OWNED;
 use super::presence::Believes;
 use super::sight::Sight;
@@ -81,7 +82,7 @@ impl Observer {
         let (wake, news) = watch::channel(0);
         let patience = Patience { request: PATIENCE, ..Patience::default() };
         let client = Client::new(senses.transport.clone(), senses.believes.lattice.clone()).with_patience(patience);
-        let eye = Eye::new(senses.believes.clone(), senses.settle);
+        let eye = Eye::new(senses.believes.clone(), senses.settle, Instant::now());
         let task = Task { senses, client, eye, wake, tell, answers: FuturesUnordered::new() };
         let task = tokio::spawn(task.run((presence, events), asked));
         Ok(Self { asks, news, told, _task: AbortOnDropHandle::new(task) })
@@ -120,6 +121,8 @@ impl Task {
     async fn run(mut self, (mut presence, mut events): (Subscription, Subscription), mut asked: mpsc::Receiver<Ask>) {
         let mut links = Follow::new(LINKS, &self.senses.store);
         let mut configs = Follow::new(CONFIGS, &self.senses.store);
+        let mut recalled = Box::pin(recall(self.senses.store.clone()));
+        let mut is_recalled = false;
         let mut owned = Follow::new(OWNED, &self.senses.store);
         loop {
             let now = Instant::now();
@@ -142,6 +145,11 @@ impl Task {
                     None => return,
                 },
                 Some((host, at, answer)) = self.answers.next() => self.eye.answered(&host, at, answer),
+                hosts = &mut recalled, if !is_recalled => {
+                    is_recalled = true;
+                    self.eye.remember(hosts);
+                    true
+                }
                 change = links.next() => self.eye.links.take(change),
                 change = configs.next() => self.eye.configs.take(change),
                 change = owned.next() => self.eye.owned.take(change),
@@ -190,6 +198,18 @@ async fn ask(client: &Client, host: HostId, at: Instant) -> Answer {
     let answer = client.inventory(&host).await;
     let answer = answer.inspect_err(|error| debug!(host_id = %host, %error, "host did not say what it runs")).ok();
     (host, at, answer)
+}
+
+/// The hosts that an earlier wadm saw, as soon as the store tells.
+async fn recall(store: SharedStore) -> Vec<HostInventory> {
+    loop {
+        match tokio::time::timeout(PATIENCE, memory::recall(&store)).await {
+            Ok(Ok(hosts)) => return hosts,
+            Ok(Err(error)) => debug!(%error, "hosts not recalled"),
+            Err(_) => debug!("hosts not recalled in time"),
+        }
+        tokio::time::sleep(PATIENCE / 4).await;
+    }
 }
 
 /// A watch that begins again when it ends.

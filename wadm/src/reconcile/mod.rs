@@ -16,7 +16,7 @@ use crate::clock::Clock;
 use crate::execute::Executor;
 use crate::intent::Intent;
 use crate::lease::{Fence, Overtaken};
-use crate::observe::{Observed, Observer, Sign};
+use crate::observe::{Memory, Observed, Observer, Sign};
 use crate::plan::Plan;
 use crate::status::Writer;
 
@@ -61,6 +61,7 @@ pub(crate) struct Reconciler {
     pub(crate) board: Writer,
     pub(crate) clock: Clock,
     pub(crate) rollouts: Rollouts,
+    pub(crate) memory: Memory,
 }
 
 /// What woke the loop.
@@ -139,13 +140,19 @@ impl Reconciler {
         if acting.is_some() && self.fence.token() == acting {
             self.executor.take(&plan);
             self.rollouts.learn(&plan).await;
+            self.memory.learn(&sight);
         }
-        let wakes = [plan.next_wake.map(|wake| self.clock.instant(wake)), self.executor.next_due()];
-        let now = Instant::now();
-        *latest = wakes.into_iter().flatten().map(|wake| wake.max(now + TICK)).min().unwrap_or(now + LONGEST);
-        *latest = (*latest).min(now + LONGEST);
+        *latest = self.next_look(&plan, sight.at);
         self.board.post(plan, acting, observed.view.clone());
         acting
+    }
+
+    /// When to look again although nothing happened since the look at `seen`.
+    fn next_look(&self, plan: &Plan, seen: Instant) -> Instant {
+        let planned = plan.next_wake.map(|wake| self.clock.instant(wake)).filter(|wake| *wake > seen);
+        let wakes = [planned, self.executor.next_due(seen)].into_iter().flatten();
+        let now = Instant::now();
+        wakes.map(|wake| wake.max(now + TICK)).min().unwrap_or(now + LONGEST).min(now + LONGEST)
     }
 }
 

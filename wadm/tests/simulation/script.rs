@@ -1,0 +1,506 @@
+//! One run: a lattice of simulated hosts, one or two wadms, and what happens to them, all by one seed.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use futures::FutureExt as _;
+use futures::StreamExt as _;
+use futures::future::select_all;
+use rand::rngs::StdRng;
+use rand::{RngExt as _, SeedableRng as _};
+use tokio::sync::watch;
+use tokio::time::{Instant, sleep, timeout_at};
+use tokio_util::task::AbortOnDropHandle;
+use trellis_lattice::error::Result;
+use trellis_lattice::id::LatticeName;
+use trellis_lattice::identity::key::KeyKind;
+use trellis_lattice::identity::trust::Trust;
+use trellis_lattice::message::lease::{LEASE_KEY, Lease};
+use trellis_lattice::store::memory::MemoryStore;
+use trellis_lattice::store::{Change, SharedStore};
+use trellis_lattice::transport::memory::MemoryBus;
+use trellis_lattice::transport::memory::faults::{Faults, Rates};
+use trellis_wadm::intent::{AppName, Intent};
+use trellis_wadm::lease::{Rivals, Timing};
+use trellis_wadm::observe::Believes;
+use trellis_wadm::reconcile::{Planner, Wishes as Seen};
+use trellis_wadm::{Parts, RollBack, Settings, Wadm};
+
+use crate::ground::{Ground, Health, Kind as RunKind, Run};
+use crate::host::{Machine, SimulatedHost, Site, seeded_key};
+use crate::judge::{self, Strictness};
+use crate::mutation::Mutation;
+use crate::weather::{Fuse, Mood, MoodyStore, Wire};
+use crate::wishes::Wishes;
+
+/// What goes wrong in a run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Kind {
+    /// Nothing.
+    Calm,
+    /// Hosts are killed and started, some with an empty disk, one for good.
+    ComeAndGo,
+    /// Hosts stop in the middle and go on.
+    Hang,
+    /// Messages are lost, doubled and late.
+    Loss,
+    /// Hosts are cut off, a few or most of them.
+    Cut,
+    /// A wadm is killed at one of its effects, again and again.
+    Killed,
+    /// Two wadms, of which one or the other hangs in the air.
+    Two,
+    /// The store answers from the past, or nothing at all.
+    Past,
+    /// The store and the intent are empty for a while.
+    Empty,
+    /// All of it.
+    Everything,
+}
+
+impl Kind {
+    /// All of them.
+    pub(crate) const ALL: [Self; 10] = [
+        Self::Calm,
+        Self::ComeAndGo,
+        Self::Hang,
+        Self::Loss,
+        Self::Cut,
+        Self::Killed,
+        Self::Two,
+        Self::Past,
+        Self::Empty,
+        Self::Everything,
+    ];
+
+    /// One of the kinds that this one is made of.
+    fn draw(self, dice: &mut StdRng) -> Self {
+        if self == Self::Everything { Self::ALL[dice.random_range(1..9)] } else { self }
+    }
+}
+
+/// What came of a run.
+pub(crate) struct Outcome {
+    pub(crate) violations: Vec<String>,
+    pub(crate) trace: String,
+    /// How many effects the first wadm had.
+    pub(crate) effects: u64,
+}
+
+/// One run.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Scenario {
+    pub(crate) kind: Kind,
+    pub(crate) seed: u64,
+    pub(crate) mutation: Option<Mutation>,
+    /// After how many effects the first wadm is killed; by the dice when absent.
+    pub(crate) kill_after: Option<u64>,
+}
+
+impl Scenario {
+    /// The scenario of `kind` with `seed`.
+    pub(crate) fn new(kind: Kind, seed: u64) -> Self {
+        Self { kind, seed, mutation: None, kill_after: None }
+    }
+
+    /// Runs it to its end, on a runtime of its own whose clock moves only when everybody waits.
+    pub(crate) fn run(self) -> Outcome {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build();
+        runtime.expect("a runtime").block_on(async { Play::open(self).await.run().await })
+    }
+}
+
+/// For how long things happen.
+const ACT: Duration = Duration::from_secs(50);
+
+/// How long it takes until everything must be well after that: a host that hung, a lease that ran out, a longest pause.
+const CALM: Duration = Duration::from_secs(75);
+
+/// For how long nothing may happen then.
+const STILL: Duration = Duration::from_secs(15);
+
+/// A place for a wadm.
+struct Seat {
+    name: &'static str,
+    wadm: Option<Wadm>,
+    fuse: Arc<Fuse>,
+    mood: watch::Sender<Mood>,
+    runs: u64,
+}
+
+/// A place for a host.
+struct Slot {
+    machine: Machine,
+    host: Option<SimulatedHost>,
+    boots: u64,
+    /// It does not come back.
+    is_over: bool,
+}
+
+struct Play {
+    scenario: Scenario,
+    dice: StdRng,
+    site: Site,
+    bus: MemoryBus,
+    faults: Faults,
+    slots: Vec<Slot>,
+    seats: Vec<Seat>,
+    wishes: Wishes,
+    intent: watch::Sender<Arc<Intent>>,
+    effects: u64,
+    _leases: AbortOnDropHandle<()>,
+}
+
+/// Rolls nothing back: nothing here should have to be.
+struct Never(Ground);
+
+#[async_trait]
+impl RollBack for Never {
+    async fn roll_back(&self, app: &AppName, generation: u64, to: &str, why: &str) -> Result<()> {
+        self.0.truth().violation(format!("{app} is rolled back from generation {generation} to {to}: {why}"));
+        Ok(())
+    }
+}
+
+impl Play {
+    async fn open(scenario: Scenario) -> Self {
+        let ground = Ground::new();
+        let store: SharedStore = Arc::new(MemoryStore::new());
+        let faults = Faults::new(scenario.seed, Rates::default());
+        let site = Site {
+            lattice: LatticeName::parse("sim").expect("valid"),
+            authority: Arc::new(seeded_key(KeyKind::Account, 0)),
+            ground: ground.clone(),
+            store: Arc::clone(&store),
+        };
+        let leases = AbortOnDropHandle::new(tokio::spawn(follow_leases(ground.clone(), store)));
+        let lossy = matches!(scenario.kind, Kind::Loss | Kind::Everything);
+        ground.truth().strictness = if lossy { Strictness::Lossy } else { Strictness::Strict };
+        let slots = (1..=6).map(|number| {
+            let zone = if number % 2 == 0 { "east" } else { "west" };
+            let machine = Machine::new(&site, number, &[("zone", zone)]);
+            Slot { machine, host: None, boots: 0, is_over: false }
+        });
+        let seat = |name| Seat { name, wadm: None, fuse: Fuse::none(), mood: watch::Sender::new(Mood::Sound), runs: 0 };
+        let one_only = matches!(scenario.kind, Kind::Calm | Kind::ComeAndGo | Kind::Hang);
+        let seats = if one_only { vec![seat("w1")] } else { vec![seat("w1"), seat("w2")] };
+        Self {
+            scenario,
+            dice: StdRng::seed_from_u64(scenario.seed),
+            bus: MemoryBus::with_faults(faults.clone()),
+            faults,
+            slots: slots.collect(),
+            seats,
+            wishes: Wishes::default(),
+            intent: watch::Sender::new(Arc::default()),
+            effects: 0,
+            site,
+            _leases: leases,
+        }
+    }
+
+    async fn run(mut self) -> Outcome {
+        for slot in 0..self.slots.len() {
+            self.boot(slot).await;
+        }
+        self.settle_foreigner();
+        for seat in 0..self.seats.len() {
+            self.start(seat).await;
+        }
+        self.deploy_first();
+        let end = Instant::now() + ACT;
+        while Instant::now() < end {
+            let pause = Duration::from_millis(self.dice.random_range(200..4_000));
+            self.pass(Instant::now() + pause).await;
+            self.something_happens().await;
+        }
+        self.all_is_well().await;
+        self.pass(Instant::now() + CALM).await;
+        self.judge().await
+    }
+
+    /// Lets time pass; wadms whose fuse blows end, and are started again a while later.
+    async fn pass(&mut self, until: Instant) {
+        loop {
+            let fuses: Vec<Arc<Fuse>> = self.seats.iter().map(|seat| Arc::clone(&seat.fuse)).collect();
+            let blown = select_all(fuses.iter().map(|fuse| fuse.blown().boxed()));
+            let Ok(((), seat, _)) = timeout_at(until, blown).await else { return };
+            self.end(seat);
+            let pause = Duration::from_millis(self.dice.random_range(10..3_000));
+            sleep(pause).await;
+            self.start(seat).await;
+        }
+    }
+
+    fn end(&mut self, seat: usize) {
+        let seat = &mut self.seats[seat];
+        self.effects += seat.fuse.burnt();
+        seat.fuse = Fuse::none();
+        drop(seat.wadm.take());
+        self.site.ground.note(&format!("{} is killed", seat.name));
+    }
+
+    async fn start(&mut self, seat: usize) {
+        let may_blow = self.scenario.kind == Kind::Killed || self.scenario.kind == Kind::Everything;
+        let fuse = match (self.scenario.kill_after, self.seats[seat].runs) {
+            (Some(effects), 0) if seat == 0 => Fuse::new(effects, self.scenario.seed % 2 == 0),
+            (None, 0..4) if may_blow => Fuse::new(self.dice.random_range(0..60), self.dice.random_bool(0.5)),
+            _ => Fuse::none(),
+        };
+        let (mutation, ground) = (self.scenario.mutation, self.site.ground.clone());
+        let place = &mut self.seats[seat];
+        place.runs += 1;
+        place.fuse = Arc::clone(&fuse);
+        let store = MoodyStore {
+            inner: Arc::clone(&self.site.store),
+            mood: place.mood.subscribe(),
+            fuse: Arc::clone(&fuse),
+            mutation,
+        };
+        let inner = Arc::new(self.bus.endpoint(place.name));
+        let wire = Wire { inner, ground: ground.clone(), name: place.name.to_owned(), fuse, mutation };
+        let right: Planner = Arc::new(trellis_wadm::plan::plan);
+        let planner = mutation.map_or(Arc::clone(&right), |mutation| mutation.planner(right));
+        let parts = Parts {
+            transport: Arc::new(wire),
+            store: Arc::new(store),
+            wishes: Seen::new(self.intent.subscribe()),
+            roll_back: Arc::new(Never(ground.clone())),
+            planner,
+        };
+        let holder = format!("{}-{}", place.name, place.runs);
+        ground.note(&format!("{holder} starts"));
+        let settings = self.settings(holder, mutation.map_or(Rivals::Possible, Mutation::rivals));
+        self.seats[seat].wadm = Some(Wadm::start(parts, settings).await.expect("the bus is open"));
+    }
+
+    fn settings(&self, holder: String, rivals: Rivals) -> Settings {
+        let authority = self.site.authority.public().parse().expect("an account's key");
+        let trust = Arc::new(Trust { authority, issuers: BTreeMap::new() });
+        let believes = Believes { lattice: self.site.lattice.clone(), trust, clock: || 1_700_000_000 };
+        Settings {
+            holder,
+            believes,
+            rivals,
+            timing: Timing::default(),
+            lowest_token: 1,
+            settle: Duration::from_millis(2_500),
+            seed: self.scenario.seed,
+        }
+    }
+
+    async fn boot(&mut self, at: usize) {
+        let seed = self.dice.random();
+        let slot = &mut self.slots[at];
+        slot.boots += 1;
+        let transport = Arc::new(self.bus.endpoint(&slot.machine.name));
+        slot.host = Some(slot.machine.boot(transport, slot.boots, seed).await);
+        self.site.ground.note(&format!("{} boots", self.slots[at].machine.name));
+    }
+
+    /// Something that is none of wadm's business.
+    fn settle_foreigner(&self) {
+        let run = Run {
+            kind: RunKind::Actor,
+            reference: "file:///foreign.wasm".to_owned(),
+            count: 3,
+            config: Vec::new(),
+            annotations: None,
+        };
+        let id = &self.slots[0].machine.id;
+        self.site.ground.truth().host(id).runs.insert("foreign".parse().expect("valid"), run);
+    }
+
+    fn deploy_first(&mut self) {
+        self.wishes.deploy_shop(1);
+        if self.dice.random_bool(0.5) {
+            self.wishes.deploy_broken();
+        }
+        self.tell();
+    }
+
+    /// Tells everybody what is wanted.
+    fn tell(&self) {
+        let mut truth = self.site.ground.truth();
+        truth.wanted = self.wishes.wanted.clone();
+        truth.wanted_since = truth.elapsed();
+        truth.note("the intent changes");
+        drop(truth);
+        self.intent.send_replace(Arc::new(self.wishes.intent.clone()));
+    }
+
+    async fn something_happens(&mut self) {
+        if self.dice.random_bool(0.25) {
+            return self.wish();
+        }
+        match self.scenario.kind.draw(&mut self.dice) {
+            Kind::Calm | Kind::Killed | Kind::Everything => {}
+            Kind::ComeAndGo => self.come_or_go().await,
+            Kind::Hang => self.hang(),
+            Kind::Loss => self.lose(),
+            Kind::Cut => self.cut(),
+            Kind::Two => self.hold_one(),
+            Kind::Past => self.change_mood(Kind::Past).await,
+            Kind::Empty => self.change_mood(Kind::Empty).await,
+        }
+    }
+
+    fn wish(&mut self) {
+        let version = self.dice.random_range(1..9);
+        match self.dice.random_range(0..5) {
+            0 | 1 => self.wishes.deploy_shop(version),
+            2 => self.wishes.deploy_tool(version),
+            3 => self.wishes.undeploy("tool"),
+            _ => self.wishes.undeploy("shop"),
+        }
+        self.tell();
+    }
+
+    async fn come_or_go(&mut self) {
+        let at = self.dice.random_range(0..self.slots.len());
+        if self.slots[at].is_over {
+            return;
+        }
+        match self.slots[at].host.take() {
+            Some(host) => {
+                host.kill();
+                self.slots[at].is_over = at == 5;
+            }
+            None => {
+                // A host may come back without its disk, but not the one with the foreigner.
+                if at != 0 && self.dice.random_bool(0.3) {
+                    let id = self.slots[at].machine.id.clone();
+                    self.site.ground.truth().host(&id).runs.clear();
+                }
+                self.boot(at).await;
+            }
+        }
+    }
+
+    fn hang(&mut self) {
+        let at = self.dice.random_range(0..self.slots.len());
+        let health = self.site.ground.truth().host(&self.slots[at].machine.id).health;
+        match (&self.slots[at].host, health) {
+            (Some(host), Health::Up) => host.hang(),
+            (Some(host), Health::Hung) => host.resume(),
+            _ => {}
+        }
+    }
+
+    fn lose(&mut self) {
+        let rates = match self.dice.random_range(0..3) {
+            0 => Rates::default(),
+            1 => Rates { drop: 0.05, duplicate: 0.1, delay: Duration::ZERO..Duration::from_millis(200) },
+            _ => Rates { drop: 0.2, duplicate: 0.2, delay: Duration::ZERO..Duration::from_millis(50) },
+        };
+        self.site.ground.note(&format!("the bus has {rates:?}"));
+        self.faults.set_rates(rates);
+    }
+
+    /// Cuts one host off, or most of them, or lets all be heard again.
+    fn cut(&mut self) {
+        let cut: Vec<usize> = match self.dice.random_range(0..4) {
+            0 => (1..self.slots.len()).collect(),
+            1 | 2 => vec![self.dice.random_range(0..self.slots.len())],
+            _ => Vec::new(),
+        };
+        self.faults.heal_all();
+        let names: Vec<String> = self.slots.iter().map(|slot| slot.machine.name.clone()).collect();
+        for (at, slot) in self.slots.iter().enumerate() {
+            let is_cut = cut.contains(&at);
+            self.site.ground.truth().set(&slot.machine.id, |host| host.is_cut = is_cut);
+            let others =
+                names.iter().enumerate().filter(|(other, _)| !cut.contains(other)).map(|(_, name)| name.as_str());
+            if is_cut {
+                let seats = self.seats.iter().map(|seat| seat.name);
+                others.chain(seats).for_each(|other| self.faults.partition(&slot.machine.name, other));
+            }
+        }
+        self.site.ground.note(&format!("cut off are {cut:?}"));
+    }
+
+    /// One wadm loses the store, or has it back.
+    fn hold_one(&mut self) {
+        let at = self.dice.random_range(0..self.seats.len());
+        let seat = &self.seats[at];
+        let is_sound = *seat.mood.borrow() == Mood::Sound;
+        seat.mood.send_replace(if is_sound { Mood::Down } else { Mood::Sound });
+        self.site.ground.note(&format!("the store of {} is sound: {}", seat.name, !is_sound));
+    }
+
+    async fn change_mood(&mut self, kind: Kind) {
+        let records = self.site.store.list("").await.expect("in memory");
+        let at = self.dice.random_range(0..self.seats.len());
+        let mood = match (kind, self.dice.random_range(0..3)) {
+            (_, 0) => Mood::Sound,
+            (Kind::Past, _) => Mood::Past(Arc::new(records)),
+            _ => Mood::Past(Arc::default()),
+        };
+        if kind == Kind::Empty && self.dice.random_bool(0.5) {
+            // What was wanted is forgotten for a moment, which is no reason to stop anything.
+            self.site.ground.note("the intent is empty");
+            self.intent.send_replace(Arc::default());
+            self.pass(Instant::now() + Duration::from_secs(4)).await;
+            self.intent.send_replace(Arc::new(self.wishes.intent.clone()));
+        }
+        let what = match &mood {
+            Mood::Sound => "the present".to_owned(),
+            Mood::Past(records) => format!("{} records of the past", records.len()),
+            Mood::Down => "nothing".to_owned(),
+        };
+        self.site.ground.note(&format!("the store of {} answers {what}", self.seats[at].name));
+        self.seats[at].mood.send_replace(mood);
+    }
+
+    /// Everything is repaired, but for what is over for good.
+    async fn all_is_well(&mut self) {
+        self.site.ground.note("all is well");
+        self.faults.heal_all();
+        self.faults.set_rates(Rates::default());
+        for seat in &self.seats {
+            seat.mood.send_replace(Mood::Sound);
+        }
+        for at in 0..self.slots.len() {
+            self.site.ground.truth().set(&self.slots[at].machine.id, |host| host.is_cut = false);
+            match &self.slots[at].host {
+                Some(host) => host.resume(),
+                None if !self.slots[at].is_over => self.boot(at).await,
+                None => {}
+            }
+        }
+    }
+
+    async fn judge(mut self) -> Outcome {
+        judge::quiet(&mut self.site.ground.truth());
+        let before = self.site.ground.truth().trace().len();
+        self.pass(Instant::now() + STILL).await;
+        let mut truth = self.site.ground.truth();
+        let since = truth.trace()[before..].lines().filter(|line| line.contains(" sends ")).count();
+        let is_broken = truth.wanted.apps.get("broken").is_some();
+        if since > if is_broken { 2 } else { 0 } {
+            truth.violation(format!("{since} commands were sent although all was as it should be"));
+        }
+        let attempts = truth.trace().matches("cannot start").count();
+        if attempts > 60 {
+            truth.violation(format!("what cannot be started was tried {attempts} times"));
+        }
+        if truth.turns > 60 {
+            let turns = truth.turns;
+            truth.violation(format!("the lease changed hands {turns} times"));
+        }
+        self.effects += self.seats[0].fuse.burnt();
+        Outcome { violations: truth.violations.clone(), trace: truth.trace().to_owned(), effects: self.effects }
+    }
+}
+
+async fn follow_leases(ground: Ground, store: SharedStore) {
+    let mut watch = store.watch(LEASE_KEY).await.expect("in memory");
+    while let Some(change) = watch.next().await {
+        let Change::Put(record) = change else { continue };
+        if let Some(lease) = Lease::decode(&record.value) {
+            judge::leased(&mut ground.truth(), &lease);
+        }
+    }
+}
