@@ -6,7 +6,9 @@ use std::process::ExitCode;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use trellis_lattice::id::LatticeName;
 
-use crate::command::{app, build, call, completions, config, events, get, host, inspect, keys, label, link, pull, push};
+use crate::command::{
+    app, build, call, completions, config, events, get, host, inspect, keys, label, link, pull, push,
+};
 use crate::command::{scale, sign, start, stop, up, wadm};
 use crate::output::say;
 

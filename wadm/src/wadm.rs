@@ -9,6 +9,7 @@ use trellis_lattice::error::Result;
 use trellis_lattice::store::SharedStore;
 use trellis_lattice::transport::SharedTransport;
 
+use crate::api::Preview;
 use crate::clock::Clock;
 use crate::execute::{Executor, RollBack, Tools};
 use crate::lease::{Candidate, Keeper, Rivals, Timing};
@@ -53,10 +54,10 @@ pub struct Parts {
 }
 
 /// A running wadm. Dropping it ends its tasks at once, without laying down the lease.
-#[derive(Debug)]
 pub struct Wadm {
     keeper: Keeper,
     board: Board,
+    planner: Planner,
     stop: oneshot::Sender<()>,
     task: AbortOnDropHandle<()>,
 }
@@ -79,7 +80,7 @@ impl Wadm {
         let reconciler = Reconciler {
             wishes,
             observer,
-            planner,
+            planner: Arc::clone(&planner),
             executor: Executor::new(tools, keeper.fence(), clock, seed),
             fence: keeper.fence(),
             overtaken: keeper.overtaken(),
@@ -90,7 +91,7 @@ impl Wadm {
         };
         let (stop, stopped) = oneshot::channel();
         let task = AbortOnDropHandle::new(tokio::spawn(reconciler.run(stopped)));
-        Ok(Self { keeper, board, stop, task })
+        Ok(Self { keeper, board, planner, stop, task })
     }
 
     /// How everything stands.
@@ -98,9 +99,18 @@ impl Wadm {
         self.board.clone()
     }
 
+    /// Plans as if an intent were the one that is wanted, with what was seen last; `None` before the first look.
+    pub fn preview(&self) -> Preview {
+        let (board, planner) = (self.board(), Arc::clone(&self.planner));
+        Arc::new(move |intent| {
+            let look = board.look()?;
+            Some(planner(intent, &look.observed, look.now))
+        })
+    }
+
     /// Sends no more commands, then lays down the lease, so that another wadm acts at once.
     pub async fn stop(self) {
-        let Self { keeper, board: _, stop, task } = self;
+        let Self { keeper, stop, task, .. } = self;
         // A task that is over needs no telling.
         let _ = stop.send(());
         let end = async {

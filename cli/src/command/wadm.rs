@@ -38,14 +38,19 @@ pub(crate) async fn run(context: &Context, arguments: WadmArgs) -> anyhow::Resul
 
 async fn start(context: &Context, arguments: WadmArgs) -> anyhow::Result<Deployer> {
     if context.nats.nats_url.is_empty() {
-        bail!("`trellis up` has its own wadm; name the nats-server of the lattice that this one is for with --nats-url");
+        bail!(
+            "`trellis up` has its own wadm; name the nats-server of the lattice that this one is for with --nats-url"
+        );
     }
     let name = context.lattice()?;
     let authority = match arguments.authority {
         Some(text) => IssuerId::parse(&text).context("--authority")?,
         None => {
             let key = context.keys.authority()?.with_context(|| {
-                format!("there is no authority's key in {}; name the authority with --authority", context.data.path().display())
+                format!(
+                    "there is no authority's key in {}; name the authority with --authority",
+                    context.data.path().display()
+                )
             })?;
             IssuerId::parse(&key.public())?
         }

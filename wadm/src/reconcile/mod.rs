@@ -18,7 +18,7 @@ use crate::intent::Intent;
 use crate::lease::{Fence, Overtaken};
 use crate::observe::{Memory, Observed, Observer, Sign};
 use crate::plan::Plan;
-use crate::status::Writer;
+use crate::status::{Look, Writer};
 
 /// Makes a plan of what is wanted and what is seen, at a time.
 pub type Planner = Arc<dyn Fn(&Intent, &Observed, Duration) -> Plan + Send + Sync>;
@@ -143,7 +143,7 @@ impl Reconciler {
             self.memory.learn(&sight);
         }
         *latest = self.next_look(&plan, sight.at);
-        self.board.post(plan, acting, observed.view.clone());
+        self.board.post(plan, acting, Look { observed, now: self.clock.at(sight.at) });
         acting
     }
 

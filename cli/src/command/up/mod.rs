@@ -127,7 +127,9 @@ async fn deploy(context: &Context, lattice: &Lattice, manifests: &[manifest::Fil
         let standing = until_it_stands(&client, manifest.app(), reply.generation.unwrap_or(0), DEPLOY_PATIENCE);
         match standing.await {
             Ok(status) => context.output.result(&status, format!("{} is deployed", manifest.app()))?,
-            Err(error) => say(format_args!("error: {error}; wadm goes on trying (`trellis app status {}`)", manifest.app())),
+            Err(error) => {
+                say(format_args!("error: {error}; wadm goes on trying (`trellis app status {}`)", manifest.app()))
+            }
         }
     }
     Ok(())
