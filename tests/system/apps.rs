@@ -48,7 +48,10 @@ fn an_application_is_deployed_changed_and_gone() {
     let again = lattice.run(&["app", "plan", path(&manifest)]);
     assert!(again.contains("nothing to do"), "{again}");
 
-    App::example(&lattice, "hello", &[]).with("version: v1", "version: v2").with("instances: 100", "instances: 7").write();
+    App::example(&lattice, "hello", &[])
+        .with("version: v1", "version: v2")
+        .with("instances: 100", "instances: 7")
+        .write();
     lattice.run(&["app", "deploy", path(&manifest), "--wait"]);
     let inventory = lattice.run(&["get", "inventory"]);
     assert!(inventory.lines().any(|line| line.contains("hello-hello") && line.contains(" 7 ")), "{inventory}");

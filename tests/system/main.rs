@@ -9,12 +9,9 @@ mod disturbance;
 mod ending;
 mod foreign;
 mod one_box;
-<<<<<<< HEAD
+mod operations;
 mod relay;
 mod resume;
-=======
-mod operations;
->>>>>>> 7f7b33c (Run components from registries; push and pull them)
 mod support;
 mod tools;
 mod two_hosts;

@@ -102,7 +102,8 @@ impl Lattice {
         wait::until(&format!("a host of {id}"), || {
             let inventory = self.run(&["get", "inventory", "--output", "json"]);
             let hosts: Value = serde_json::from_str(&inventory).expect("JSON");
-            let runs = |host: &&Value| host["components"].as_array().is_some_and(|all| all.iter().any(|c| c["id"] == id));
+            let runs =
+                |host: &&Value| host["components"].as_array().is_some_and(|all| all.iter().any(|c| c["id"] == id));
             let host = hosts.as_array().and_then(|hosts| hosts.iter().find(runs));
             host.and_then(|host| host["friendly_name"].as_str()).map(str::to_owned).ok_or(inventory)
         })
