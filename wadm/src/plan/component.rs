@@ -174,7 +174,11 @@ impl Mover<'_, '_> {
             room.in_flight += target.count;
             updated.push(thing.host);
             let deed = match self.subject.component.kind {
-                Kind::Actor => self.deed(thing.host, &target, Kin::of(&thing, &self.subject.component.reference)),
+                Kind::Actor => {
+                    // What is too much is taken away afterwards, once enough is ready.
+                    let target = Target { count: target.count.max(thing.count), ..target };
+                    self.deed(thing.host, &target, Kin::of(&thing, &self.subject.component.reference))
+                }
                 Kind::Provider => self.stop(&thing),
             };
             self.propose(deed);

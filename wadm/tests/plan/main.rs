@@ -1,6 +1,7 @@
-//! Planning, as cases in files: `cases/*.toml` say what is declared, what is seen, and what is to happen.
+//! Planning, as cases in files (`cases/*.toml`: what is declared, what is seen, what is to happen) and as properties.
 
 mod case;
+mod properties;
 mod scene;
 mod world;
 
