@@ -110,7 +110,7 @@ async fn a_start_that_takes_long_holds_up_nobody() {
     let cluster = Cluster::new();
     let host = cluster.host("a").await;
     let client = cluster.client();
-    let file = cluster.actor("large", &guests::large(3 * MIB, 13 * MIB), None);
+    let file = cluster.actor("large", &guests::large(2 * MIB, 14 * MIB), None);
     assert!(std::fs::metadata(&file).expect("written").len() > 15 << 20);
     let presence = subject::presence(&Cluster::lattice());
     let mut presence = cluster.transport("ear").subscribe(presence, None).await.expect("subscribed");

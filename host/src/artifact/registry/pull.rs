@@ -40,8 +40,8 @@ impl Connection {
         let (manifest, manifest_digest) = self.within("pull", ask).await?;
         let refuse = |why: &str| Error::new(ErrorKind::Component, format!("{} cannot be used: {why}", self.image));
         let parsed: OciImageManifest = serde_json::from_slice(&manifest).map_err(|_| {
-            let is_index = manifest.windows(OCI_IMAGE_INDEX_MEDIA_TYPE.len());
-            let is_index = is_index.into_iter().any(|text| text == OCI_IMAGE_INDEX_MEDIA_TYPE.as_bytes());
+            let mut texts = manifest.windows(OCI_IMAGE_INDEX_MEDIA_TYPE.len());
+            let is_index = texts.any(|text| text == OCI_IMAGE_INDEX_MEDIA_TYPE.as_bytes());
             refuse(if is_index { "it is an index of several images, not a component" } else { "its manifest is none" })
         })?;
         let layer = component_layer(&parsed.layers).map_err(|why| refuse(&why))?;
