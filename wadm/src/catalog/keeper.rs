@@ -11,7 +11,7 @@ use trellis_lattice::error::Result;
 
 use super::app::{App, Stamp};
 use super::change::{Change, Effect, Outcome};
-use super::error::Refusal;
+use super::error::{Refusal, RefusalKind};
 use super::mirror::{Mirror, News, Written, is_newer};
 use super::shelf::Shelf;
 use crate::intent::{AppIntent, AppName, Deployed, Intent};
@@ -87,7 +87,15 @@ impl Keeper {
 
     async fn carry_out(&mut self, order: Order) {
         let Order { app, change, stamp, reply } = order;
-        let result = self.change(&app, &change, &stamp).await;
+        let mut result = self.change(&app, &change, &stamp).await;
+        // What another wadm did a moment ago may not have been told yet, and to whom it was asked it is there.
+        let may_be_old = match &result {
+            Ok(outcome) => outcome.effect == Effect::None,
+            Err(refusal) => refusal.kind() == RefusalKind::NotFound,
+        };
+        if may_be_old && self.look_up(&app).await {
+            result = self.change(&app, &change, &stamp).await;
+        }
         match &result {
             Ok(outcome) if outcome.effect != Effect::None => {
                 info!(app = %app, revision = outcome.app.revision, generation = outcome.app.generation, "catalog changed");
@@ -146,6 +154,19 @@ impl Keeper {
                 self.behind.insert(app.name.clone());
                 None
             }
+        }
+    }
+
+    /// Reads the record of `name` in the mirror; whether that was news.
+    async fn look_up(&mut self, name: &AppName) -> bool {
+        let Some(mirror) = &mut self.mirror else { return false };
+        match mirror.read(name).await {
+            Ok(Some(theirs)) if self.apps.get(name).is_none_or(|ours| is_newer(&theirs, ours)) => {
+                self.adopt(theirs).await;
+                true
+            }
+            // The own disk holds.
+            Ok(_) | Err(_) => false,
         }
     }
 

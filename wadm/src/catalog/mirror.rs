@@ -109,6 +109,12 @@ impl Mirror {
         }
     }
 
+    /// The record of `name`, if there is one that is believed.
+    pub(super) async fn read(&mut self, name: &AppName) -> Result<Option<App>> {
+        let found = in_time(self.store.get(&record_key(name))).await?;
+        Ok(found.and_then(|record| self.seal.open(name, &record.value).ok()))
+    }
+
     /// Whether a record of `name` is there, whoever wrote it.
     pub(super) fn has(&self, name: &AppName) -> bool {
         self.there.contains_key(name)
