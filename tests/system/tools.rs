@@ -68,7 +68,7 @@ fn completions_are_written_for_each_shell() {
     let data = tempfile::tempdir().expect("a temporary directory");
     for (shell, start) in [("bash", "_trellis()"), ("zsh", "#compdef trellis"), ("fish", "complete -c trellis")] {
         let script = process::run(data.path(), &["completions", shell]).ok();
-        assert!(script.contains(start) && script.contains("inventory") && script.contains("--nats-url"), "{shell}");
+        assert!(script.contains(start) && script.contains("inventory") && script.contains("nats-url"), "{shell}");
     }
     let error = process::run(data.path(), &["completions", "cmd"]).refused();
     assert!(error.contains("bash") && error.contains("fish"), "{error}");
