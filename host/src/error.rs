@@ -1,5 +1,7 @@
 //! The error of this crate.
 
+use trellis_lattice::error::Failure;
+
 /// What failed, for those who act on it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ErrorKind {
@@ -15,33 +17,8 @@ pub enum ErrorKind {
     Config,
 }
 
-/// An error: a kind to match on, a message that names the thing and the way out, and where it came from.
-#[derive(Debug, thiserror::Error)]
-#[error("{message}")]
-pub struct Error {
-    kind: ErrorKind,
-    message: String,
-    source: Option<Box<dyn std::error::Error + Send + Sync>>,
-}
-
-impl Error {
-    /// An error of `kind`.
-    pub fn new(kind: ErrorKind, message: impl Into<String>) -> Self {
-        Self { kind, message: message.into(), source: None }
-    }
-
-    /// The same with its cause.
-    #[must_use]
-    pub fn with_source(mut self, source: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Self {
-        self.source = Some(source.into());
-        self
-    }
-
-    /// To match on.
-    pub fn kind(&self) -> ErrorKind {
-        self.kind
-    }
-}
+/// An error of this crate.
+pub type Error = Failure<ErrorKind>;
 
 /// The result of most functions here.
 pub type Result<T, E = Error> = std::result::Result<T, E>;

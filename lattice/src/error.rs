@@ -121,18 +121,21 @@ pub enum ErrorKind {
     Io,
 }
 
-/// An error of this crate: a kind to match on, a message that names the thing, and where it came from.
+/// An error of this crate.
+pub type Error = Failure<ErrorKind>;
+
+/// An error: a kind to match on, a message that names the thing and the way out, and where it came from.
 #[derive(Debug, thiserror::Error)]
 #[error("{message}")]
-pub struct Error {
-    kind: ErrorKind,
+pub struct Failure<K> {
+    kind: K,
     message: String,
     source: Option<Box<dyn std::error::Error + Send + Sync>>,
 }
 
-impl Error {
+impl<K: Copy> Failure<K> {
     /// An error of `kind`.
-    pub fn new(kind: ErrorKind, message: impl Into<String>) -> Self {
+    pub fn new(kind: K, message: impl Into<String>) -> Self {
         Self { kind, message: message.into(), source: None }
     }
 
@@ -144,7 +147,7 @@ impl Error {
     }
 
     /// To match on.
-    pub fn kind(&self) -> ErrorKind {
+    pub fn kind(&self) -> K {
         self.kind
     }
 }

@@ -11,7 +11,7 @@ use std::time::Duration;
 use async_nats::client::traits::Publisher;
 use async_nats::client::{PublishErrorKind, RequestErrorKind};
 use async_nats::connection::State;
-use async_nats::{Client, ConnectErrorKind, ConnectOptions, Event, ServerAddr};
+use async_nats::{Client, ConnectOptions, Event, ServerAddr};
 use async_trait::async_trait;
 use bytes::Bytes;
 use futures::{StreamExt, future};
@@ -19,12 +19,15 @@ use tokio::time::{sleep, timeout};
 use tokio_util::task::AbortOnDropHandle;
 use tracing::{info, warn};
 
+mod failure;
 mod message;
 
+use self::failure::{connect_error, no_server, too_large};
 use self::message::{inbound, outbound};
 pub use super::options::{Credentials, NatsOptions};
 use super::pings::Pings;
 use super::{Message, Subscription, Transport};
+use crate::damper::Damper;
 use crate::error::{Error, ErrorKind, Result};
 use crate::secret::Secret;
 use crate::subject::{QueueGroup, Subject};
@@ -326,6 +329,8 @@ fn shown(addresses: &[ServerAddr]) -> String {
 }
 
 async fn settings(options: NatsOptions) -> Result<ConnectOptions> {
+    // A host that is cut off tries again every second, for days if need be.
+    let troubles = Damper::default();
     let mut settings = ConnectOptions::new()
         .name(options.name)
         .connection_timeout(PATIENCE / 2)
@@ -334,8 +339,8 @@ async fn settings(options: NatsOptions) -> Result<ConnectOptions> {
                 Duration::from_millis(10) * 2_u32.saturating_pow(u32::try_from(attempts).unwrap_or(u32::MAX).min(10));
             if attempts <= 1 { Duration::ZERO } else { doubled.min(MAX_RECONNECT_DELAY) }
         })
-        .event_callback(|event| {
-            tell(&event);
+        .event_callback(move |event| {
+            tell(&event, &troubles);
             future::ready(())
         });
     if let Some(path) = options.tls_ca {
@@ -357,39 +362,17 @@ async fn settings(options: NatsOptions) -> Result<ConnectOptions> {
     })
 }
 
-fn tell(event: &Event) {
+fn tell(event: &Event, troubles: &Damper) {
     match event {
         Event::Connected => info!("connected to nats-server"),
         Event::Disconnected => warn!("lost the connection to nats-server"),
         Event::SlowConsumer(subscription) => warn!(subscription, "slow reader lost messages"),
         Event::ServerError(error) => warn!(%error, "nats-server refused something"),
-        Event::ClientError(error) => warn!(%error, "connection to nats-server in trouble"),
+        Event::ClientError(error) => {
+            if let Some(left_out) = troubles.admit() {
+                warn!(%error, left_out, "connection to nats-server in trouble");
+            }
+        }
         Event::LameDuckMode | Event::Draining | Event::Closed => info!(%event, "connection to nats-server changed"),
     }
-}
-
-fn connect_error(servers: &str, error: async_nats::ConnectError) -> Error {
-    match error.kind() {
-        ConnectErrorKind::AuthorizationViolation | ConnectErrorKind::Authentication => {
-            let text = format!("nats-server at {servers} refuses the credentials; check the token, user, seed or file");
-            Error::new(ErrorKind::Unauthorized, text).with_source(error)
-        }
-        ConnectErrorKind::Tls => {
-            let text = format!("no TLS with nats-server at {servers}: {error}; check the CA file and the host name");
-            Error::new(ErrorKind::Disconnected, text).with_source(error)
-        }
-        ConnectErrorKind::Dns => {
-            let text = format!("the host name in {servers} has no address; check the name");
-            Error::new(ErrorKind::Disconnected, text).with_source(error)
-        }
-        _ => no_server(servers).with_source(error),
-    }
-}
-
-fn no_server(servers: &str) -> Error {
-    Error::new(ErrorKind::Disconnected, format!("no nats-server answers at {servers}; start one or use `trellis up`"))
-}
-
-fn too_large(size: usize, limit: usize) -> Error {
-    Error::new(ErrorKind::TooLarge, format!("{size} bytes and their headers are over the server's {limit}"))
 }

@@ -7,8 +7,6 @@ use data_encoding::BASE64URL_NOPAD;
 use nkeys::KeyPair;
 use serde_json::{Value, json};
 use trellis_lattice::error::ErrorKind;
-use trellis_lattice::store::jetstream::JetStreamStore;
-use trellis_lattice::store::{Expect, Key, Store as _};
 use trellis_lattice::transport::Transport as _;
 use trellis_lattice::transport::nats::{Credentials, NatsOptions, NatsTransport};
 
@@ -84,7 +82,6 @@ async fn a_credentials_file_lets_its_user_in_and_no_other() {
         (KeyPair::new_operator(), KeyPair::new_account(), KeyPair::new_user(), KeyPair::new_account());
     let limits = json!({
         "subs": -1, "data": -1, "payload": -1, "imports": -1, "exports": -1, "wildcards": true, "conn": -1, "leaf": -1,
-        "mem_storage": -1, "disk_storage": -1, "streams": -1, "consumer": -1,
     });
     let of_operator = jwt(&operator, &operator, json!({"type": "operator", "version": 2}));
     let of_account = jwt(&operator, &account, json!({"type": "account", "version": 2, "limits": limits}));
@@ -94,7 +91,7 @@ async fn a_credentials_file_lets_its_user_in_and_no_other() {
         account.public_key()
     );
     std::fs::write(&config, text).unwrap();
-    let server = NatsServer::with_arguments(&["-js", "-c", config.to_str().unwrap()]).await;
+    let server = NatsServer::with_arguments(&["-c", config.to_str().unwrap()]).await;
     let claims = json!({"type": "user", "version": 2, "subs": -1, "data": -1, "payload": -1, "pub": {}, "sub": {}});
     let file = folder.path().join("user.creds");
     let options = |issuer: &KeyPair| NatsOptions {
@@ -103,8 +100,7 @@ async fn a_credentials_file_lets_its_user_in_and_no_other() {
     };
 
     let transport = NatsTransport::connect(options(&account)).await.expect("the account signed it");
-    let store = JetStreamStore::open(&transport, &"test".parse().unwrap()).await.expect("with JetStream");
-    store.put(&Key::parse("a").unwrap(), "b".into(), Expect::Absent).await.expect("may write");
+    transport.flush().await.unwrap();
 
     let error = NatsTransport::connect(options(&stranger)).await.expect_err("nobody knows that account");
     assert_eq!(error.kind(), ErrorKind::Unauthorized, "{error:?}");
