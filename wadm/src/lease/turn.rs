@@ -69,8 +69,9 @@ impl Turn {
             return;
         }
         self.highest = self.highest.max(lease.as_ref().map_or(0, |lease| lease.token));
-        if lease.as_ref().is_none_or(|lease| !self.is_ours(lease)) {
-            self.held = None;
+        if lease.as_ref().is_none_or(|lease| !self.is_ours(lease)) && self.held.take().is_some() {
+            // Whatever the settings say: there is somebody else.
+            self.candidate.rivals = Rivals::Possible;
         }
         self.seen = Seen::There(revision, lease);
         self.changed = now;
@@ -229,6 +230,15 @@ mod tests {
         let mut turn = turn("b", Rivals::Impossible, start);
         turn.saw(Revision(1), Some(lease("a", 4, LeaseState::Held)), start);
         assert_eq!(turn.step(start), Step::Write(lease("b", 5, LeaseState::Held)));
+    }
+
+    #[test]
+    fn who_loses_the_lease_to_a_rival_believes_that_there_is_one() {
+        let start = Instant::now();
+        let mut turn = turn("b", Rivals::Impossible, start);
+        turn.wrote(Revision(1), lease("b", 1, LeaseState::Held), start);
+        turn.saw(Revision(2), Some(lease("a", 2, LeaseState::Held)), start);
+        assert_eq!(turn.step(start), Step::Wait(start + ms(2_000)));
     }
 
     #[test]

@@ -9,6 +9,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 use trellis_lattice::id::{ConfigName, EntityId, HostId};
 use trellis_lattice::message::command::StringMap;
+use trellis_lattice::message::lease::Lease;
 use trellis_lattice::message::link::Link;
 
 use crate::judge::Strictness;
@@ -29,8 +30,8 @@ pub(crate) struct Truth {
     pub(crate) wanted_since: Duration,
     /// How strict the judge is.
     pub(crate) strictness: Strictness,
-    /// Who acted last, and with which token.
-    pub(crate) lease: Option<(String, u64)>,
+    /// The lease as it was written last, and when.
+    pub(crate) lease: Option<(Lease, Duration)>,
     /// Since when there is too much of something.
     pub(crate) surplus: BTreeMap<(EntityId, Option<&'static str>), Duration>,
     /// How often somebody else began to act.

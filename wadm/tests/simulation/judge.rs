@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use trellis_lattice::id::{EntityId, HostId};
-use trellis_lattice::message::lease::Lease;
+use trellis_lattice::message::lease::{Lease, LeaseState};
 
 use crate::ground::{Health, HostTruth, Run, Truth, UNNOTICED};
 use crate::wishes::{Instances, WantedApp, WantedRun};
@@ -86,12 +86,19 @@ impl Group {
 
 /// The lease was written.
 pub(crate) fn leased(truth: &mut Truth, lease: &Lease) {
-    let known = truth.lease.replace((lease.holder.clone(), lease.token));
-    let Some((holder, token)) = known.filter(|(holder, _)| *holder != lease.holder) else { return };
+    let now = truth.elapsed();
+    let Some((known, since)) = truth.lease.replace((lease.clone(), now)) else { return };
+    if known.holder == lease.holder {
+        return;
+    }
     truth.turns += 1;
-    truth.note(&format!("{} takes over from {holder} with token {}", lease.holder, lease.token));
-    if lease.token <= token {
-        truth.violation(format!("{} took over with token {}, not higher than {token}", lease.holder, lease.token));
+    truth.note(&format!("{} takes over from {} with token {}", lease.holder, known.holder, lease.token));
+    if lease.token <= known.token {
+        let (token, before) = (lease.token, known.token);
+        truth.violation(format!("{} took over with token {token}, not higher than {before}", lease.holder));
+    }
+    if known.state == LeaseState::Held && now < since + Duration::from_millis(known.duration_ms) {
+        truth.violation(format!("{} did not wait until the lease of {} was over", lease.holder, known.holder));
     }
 }
 
@@ -106,6 +113,11 @@ pub(crate) fn quiet(truth: &mut Truth) {
     }
     let ids: Vec<&str> = sound().flat_map(|app| &app.runs).map(|run| run.id.as_str()).collect();
     for host in &hosts {
+        for (id, run) in host.runs.iter().filter(|(_, run)| run.app().is_some()) {
+            if run.note("trellis.dev/generation").parse::<u64>().is_err() {
+                truth.violation(format!("{id} on {} does not say of which generation it is", host.name));
+            }
+        }
         for (id, run) in host.runs.iter().filter(|(id, run)| run.app().is_some() && !ids.contains(&id.as_str())) {
             truth.violation(format!("{} of {id} are left on {}", run.count, host.name));
         }

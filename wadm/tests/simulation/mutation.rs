@@ -40,8 +40,6 @@ pub(crate) enum Mutation {
     IgnoreOwnership,
     /// What failed is sent again at once, for ever.
     NoBackOff,
-    /// What was sent is forgotten until it is seen.
-    ForgetWhatWasSent,
     /// A silent host is taken for one that is there.
     IgnoreSilence,
     /// A silent host is taken for one that never was, however many are silent.
@@ -62,8 +60,6 @@ pub(crate) enum Mutation {
     TakeUnaskedForEmpty,
     /// Only one plan is made for each intent.
     PlanOnce,
-    /// The stops of a plan go first, and the rest comes when they are through.
-    StopFirst,
     /// An undeployed application is one that nobody knows.
     ForgetTombstones,
     /// New versions are not rolled out to what runs already.
@@ -71,36 +67,6 @@ pub(crate) enum Mutation {
 }
 
 impl Mutation {
-    /// All of them.
-    pub(crate) const ALL: [Self; 26] = [
-        Self::SkipTheFence,
-        Self::KeepTheToken,
-        Self::WriteBlindly,
-        Self::WaitForNobody,
-        Self::ForgetTheGeneration,
-        Self::ForgetTheOwner,
-        Self::OneTooMany,
-        Self::KeepNoLedger,
-        Self::TreatEmptyAsDesired,
-        Self::ActOnAnUnsettledView,
-        Self::IgnoreOwnership,
-        Self::NoBackOff,
-        Self::ForgetWhatWasSent,
-        Self::IgnoreSilence,
-        Self::BelieveAnySilence,
-        Self::NeverStop,
-        Self::NeverErase,
-        Self::ForgetLinks,
-        Self::ForgetConfigs,
-        Self::StartTwice,
-        Self::IgnoreLabels,
-        Self::TakeUnaskedForEmpty,
-        Self::PlanOnce,
-        Self::StopFirst,
-        Self::ForgetTombstones,
-        Self::NeverUpdate,
-    ];
-
     /// A command as it is sent.
     pub(crate) fn command(self, payload: Bytes) -> Bytes {
         let Ok(Value::Object(mut command)) = serde_json::from_slice(&payload) else { return payload };
@@ -180,9 +146,6 @@ impl Mutation {
             Self::NoBackOff => {
                 observed.attempts.retain(|_, attempt| matches!(attempt.state, AttemptState::Sent { .. }))
             }
-            Self::ForgetWhatWasSent => {
-                observed.attempts.retain(|_, attempt| !matches!(attempt.state, AttemptState::Sent { .. }));
-            }
             Self::IgnoreLabels => {
                 let zones = |zone: &str| [("zone".to_owned(), zone.to_owned())].into();
                 let hosts = observed.hosts.values_mut().enumerate();
@@ -211,7 +174,6 @@ impl Mutation {
             Self::ForgetConfigs => actions.retain(|action| !matches!(action.deed, Deed::PutConfig { .. })),
             Self::NeverUpdate => actions.retain(|action| !matches!(action.deed, Deed::UpdateActor(_))),
             Self::StartTwice => start_twice(actions, observed),
-            Self::StopFirst if actions.iter().any(is_stop) => actions.retain(is_stop),
             _ => {}
         }
     }

@@ -215,10 +215,27 @@ impl Play {
             let pause = Duration::from_millis(self.dice.random_range(200..4_000));
             self.pass(Instant::now() + pause).await;
             self.something_happens().await;
+            if self.is_noticed() {
+                return self.outcome();
+            }
         }
         self.all_is_well().await;
         self.pass(Instant::now() + CALM).await;
+        if self.is_noticed() {
+            return self.outcome();
+        }
         self.judge().await
+    }
+
+    /// Whether a planted fault was noticed, so that there is nothing more to find out.
+    fn is_noticed(&self) -> bool {
+        self.scenario.mutation.is_some() && !self.site.ground.truth().violations.is_empty()
+    }
+
+    fn outcome(&self) -> Outcome {
+        let truth = self.site.ground.truth();
+        let effects = self.effects + self.seats[0].fuse.burnt();
+        Outcome { violations: truth.violations.clone(), trace: truth.trace().to_owned(), effects }
     }
 
     /// Lets time pass; wadms whose fuse blows end, and are started again a while later.
@@ -490,8 +507,8 @@ impl Play {
             let turns = truth.turns;
             truth.violation(format!("the lease changed hands {turns} times"));
         }
-        self.effects += self.seats[0].fuse.burnt();
-        Outcome { violations: truth.violations.clone(), trace: truth.trace().to_owned(), effects: self.effects }
+        drop(truth);
+        self.outcome()
     }
 }
 

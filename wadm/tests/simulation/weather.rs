@@ -18,6 +18,9 @@ use trellis_lattice::transport::{Message, SharedTransport, Subscription, Transpo
 use crate::ground::Ground;
 use crate::mutation::Mutation;
 
+/// No wadm needs so many effects for what happens here.
+const MOST_EFFECTS: u64 = 3_000;
+
 /// How the store answers one wadm.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Mood {
@@ -236,6 +239,10 @@ impl Transport for Wire {
             Some(mutation) => mutation.command(payload),
             None => payload,
         };
+        if self.fuse.burnt() > MOST_EFFECTS {
+            self.ground.truth().violation(format!("{} never rests", self.name));
+            return std::future::pending().await;
+        }
         self.ground.note(&format!("{} sends {} {}", self.name, short(&subject), gist(&payload)));
         self.fuse.burn(self.inner.request(subject, payload, timeout)).await
     }
