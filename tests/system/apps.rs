@@ -74,6 +74,7 @@ fn what_cannot_be_deployed_says_why() {
     let missing = App::example(&lattice, "hello", &[]).with("hello.signed.wasm", "absent.wasm").write();
     let refused = lattice.try_run(&["app", "deploy", path(&missing), "--wait", "--timeout", "20"]).refused();
     assert!(refused.contains("absent.wasm"), "{refused}");
+    lattice.run(&["app", "undeploy", "hello", "--wait"]);
 
     let taken = std::net::TcpListener::bind(lattice.address).expect("a free port");
     let manifest = App::example(&lattice, "hello", &[]).with("version: v1", "version: v2").write();

@@ -37,13 +37,13 @@ fn an_actor_passes_a_request_on_to_another_by_either_version() {
         lattice.route(&format!("/{relay}"), relay, handler);
         let asked = format!("/{relay}/some?thing=1");
         let answer = lattice.until_ok(&asked);
-        assert!(answer.contains(&asked) && !answer.contains("async"), "{relay}: {answer}");
+        assert!(answer.contains(&asked) && !answer.replace(&asked, "").contains("async"), "{relay}: {answer}");
 
         // The link is what decides where it goes.
         relink(&lattice, relay, "hello-async", called);
         let (status, answer) = lattice.get(&asked);
         assert_eq!(status, 200, "{relay}: {answer}");
-        assert!(answer.contains("async") && answer.contains(&asked), "{relay}: {answer}");
+        assert!(answer.contains(&asked) && answer.replace(&asked, "").contains("async"), "{relay}: {answer}");
 
         relink(&lattice, relay, "echo", called);
         let body = Bytes::from("0123456789".repeat(20_000));
