@@ -23,7 +23,7 @@ fn certificates(folder: &Path) {
     let key = "-newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes";
     openssl(folder, &format!("req -x509 {key} -days 2 -subj /CN=ours -keyout ca.key -out ca.pem"));
     openssl(folder, &format!("req {key} -subj /CN=server -keyout server.key -out server.csr"));
-    std::fs::write(folder.join("names"), "subjectAltName=IP:127.0.0.1\nbasicConstraints=CA:FALSE\n").unwrap();
+    std::fs::write(folder.join("names"), "subjectAltName=IP:127.0.0.1\nbasicConstraints=CA:FALSE\n").expect("written");
     openssl(
         folder,
         "x509 -req -in server.csr -CA ca.pem -CAkey ca.key -CAcreateserial -days 2 -extfile names -out server.pem",
@@ -61,7 +61,7 @@ fn jwt(issuer: &KeyPair, subject: &KeyPair, nats: Value) -> String {
         "nats": nats,
     }));
     let signed = format!("{header}.{claims}");
-    let signature = BASE64URL_NOPAD.encode(&issuer.sign(signed.as_bytes()).unwrap());
+    let signature = BASE64URL_NOPAD.encode(&issuer.sign(signed.as_bytes()).expect("it has a seed"));
     format!("{signed}.{signature}")
 }
 
@@ -69,9 +69,9 @@ fn credentials(file: &Path, jwt: &str, user: &KeyPair) -> Credentials {
     let text = format!(
         "-----BEGIN NATS USER JWT-----\n{jwt}\n------END NATS USER JWT------\n\n\
          -----BEGIN USER NKEY SEED-----\n{}\n------END USER NKEY SEED------\n",
-        user.seed().unwrap()
+        user.seed().expect("it has a seed")
     );
-    std::fs::write(file, text).unwrap();
+    std::fs::write(file, text).expect("written");
     Credentials::File(file.to_owned())
 }
 
