@@ -133,7 +133,8 @@ fn failed(attempt: &Attempt, pause: Duration) -> String {
     format!("failed {times}: {error}; next attempt in {:.1} s", pause.as_secs_f64())
 }
 
-fn given_up(attempt: &Attempt) -> String {
+/// What to say of something that was given up.
+pub(super) fn given_up(attempt: &Attempt) -> String {
     let error = attempt.last_error.as_deref().unwrap_or("no answer");
     format!("given up after {} attempts: {error}; deploy again to try again", attempt.failures)
 }

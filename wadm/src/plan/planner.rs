@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::action::Action;
 use super::component::{Mover, running, things};
 use super::desired::{App, Component, Desired, desired};
-use super::draft::{Draft, For};
+use super::draft::{self, Draft, For};
 use super::explain;
 use super::gone;
 use super::outcome::{Plan, State};
@@ -19,7 +19,7 @@ use super::status;
 use super::world::World;
 use crate::intent::Intent;
 use crate::manifest::Patience;
-use crate::observe::{Observed, View};
+use crate::observe::{AttemptState, Observed, View};
 
 /// So many components' shortages are explained in one plan: explaining one looks at every host.
 const MOST_SHORTAGES: usize = 20;
@@ -146,12 +146,23 @@ impl<'a> Planner<'a> {
             held,
             course: Default::default(),
         };
-        let course = mover.run();
+        let mut course = mover.run();
         let shortage = (!placement.short.is_empty()).then(|| self.shortage(subject));
         if let Some(reason) = &shortage {
             self.draft.wait(&app.name, format!("{} has no host for all of it: {reason}", component.name), None);
         }
+        if shortage.is_some() {
+            course.given_up.extend(self.given_up(subject));
+        }
         status::Result { component, placement, course, shortage }
+    }
+
+    /// Where starting it was given up, if anywhere.
+    fn given_up(&self, subject: Subject<'_>) -> Option<String> {
+        let mut starts = self.world.starts(subject.component, subject.generation);
+        let (host, attempt) = starts.find(|(_, attempt)| attempt.state == AttemptState::GivenUp)?;
+        let host = &self.world.entry(host).host.name;
+        Some(format!("on {host}: {}", draft::given_up(attempt)))
     }
 
     fn shortage(&mut self, subject: Subject<'_>) -> String {

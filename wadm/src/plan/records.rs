@@ -95,8 +95,8 @@ impl Records<'_> {
         let configs = self.observed.configs.as_ref().into_iter().flat_map(|configs| {
             known.configs.iter().filter(|name| configs.contains_key(*name) && !self.is_wanted_config(name))
         });
-        let links: Vec<Deed> = links.map(|link| Deed::DeleteLink { link: link.clone() }).collect();
-        let configs: Vec<Deed> = configs.map(|name| Deed::DeleteConfig { name: name.clone() }).collect();
+        let links: Vec<LinkKey> = links.cloned().collect();
+        let configs: Vec<ConfigName> = configs.cloned().collect();
         if links.is_empty() && configs.is_empty() {
             return;
         }
@@ -107,8 +107,23 @@ impl Records<'_> {
                 None,
             );
         }
-        for deed in links.into_iter().chain(configs) {
-            draft.propose(self.who, deed);
+        for link in &links {
+            draft.propose(self.who, Deed::DeleteLink { link: link.clone() });
+        }
+        self.restore(&links, Stage::Forget, draft);
+        for name in configs {
+            draft.propose(self.who, Deed::DeleteConfig { name });
+        }
+    }
+
+    /// Lattice v1 deletes links by source, name and package, whatever their targets: those to other targets are put
+    /// again.
+    fn restore(&self, deleted: &[LinkKey], stage: Stage, draft: &mut Draft<'_>) {
+        let Some(links) = &self.observed.links else { return };
+        let others = deleted.iter().flat_map(|key| siblings(links, key)).filter(|(key, _)| !deleted.contains(key));
+        let others: BTreeMap<&LinkKey, &Link> = others.collect();
+        for link in others.into_values() {
+            draft.propose_at(self.who, stage, Deed::PutLink { link: link.clone() });
         }
     }
 }
@@ -206,6 +221,7 @@ impl Turn<'_, '_, '_> {
             if let Some(trouble) = proposed.trouble() {
                 return Standpoint::Moving(trouble.to_owned());
             }
+            self.records.restore(std::slice::from_ref(other_key), Stage::Link, self.draft);
         }
         self.put_link(wanted, key)
     }

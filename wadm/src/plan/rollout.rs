@@ -34,7 +34,9 @@ pub(super) fn judge(world: &World<'_>, app: &App, draft: &mut Draft<'_>) -> Verd
         Some((component, why))
     });
     let Some((component, why)) = found else { return Verdict::Fine };
-    match (component.rollout.rollback, &rollout.previous) {
+    // Going back to what has just failed would go on for ever.
+    let previous = rollout.previous.as_ref().filter(|previous| **previous != app.version);
+    match (component.rollout.rollback, previous) {
         (Rollback::Automatic, Some(previous)) => {
             let who = For { app: &app.name, generation: app.generation };
             draft.propose(who, Deed::RollBack { to: previous.clone(), why });

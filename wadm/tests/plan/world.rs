@@ -1,7 +1,7 @@
 //! A model of the world: what becomes of a look when actions are carried out.
 
 use trellis_wadm::observe::{Actor, LinkKey, Observed, Provider, Readiness};
-use trellis_wadm::plan::{Action, Deed, ScaleActor};
+use trellis_wadm::plan::{Action, Deed, ScaleActor, Stage};
 
 /// Carries out all of `actions`, with what is started or replaced then being as `readiness` says.
 pub(crate) fn carry_out(observed: &mut Observed, actions: &[Action], readiness: &Readiness) {
@@ -23,11 +23,16 @@ fn apply(observed: &mut Observed, action: &Action, readiness: &Readiness) {
         }
         Deed::DeleteConfig { name } => drop(observed.configs.as_mut().expect("read").remove(name)),
         Deed::PutLink { link } => {
-            let key = LinkKey::of(link);
-            assert!(observed.owned.as_ref().expect("read")[&action.app].links.contains(&key), "recorded before");
-            observed.links.as_mut().expect("read").insert(key, link.clone());
+            let (key, links) = (LinkKey::of(link), observed.links.as_mut().expect("read"));
+            let is_recorded = observed.owned.as_ref().expect("read")[&action.app].links.contains(&key);
+            assert!(is_recorded || others_again(action), "{key} is recorded before");
+            links.insert(key, link.clone());
         }
-        Deed::DeleteLink { link } => drop(observed.links.as_mut().expect("read").remove(link)),
+        Deed::DeleteLink { link } => {
+            // As lattice v1 deletes: whatever the target is.
+            let of = |key: &LinkKey| (key.source.clone(), key.name.clone(), key.namespace.clone(), key.package.clone());
+            observed.links.as_mut().expect("read").retain(|key, _| of(key) != of(link));
+        }
         Deed::ScaleActor(actor) | Deed::UpdateActor(actor) => scale(observed, actor, readiness),
         Deed::StopActor { host, id, .. } => {
             let inventory = observed.hosts.get_mut(host).and_then(|host| host.inventory.as_mut());
@@ -68,4 +73,9 @@ fn scale(observed: &mut Observed, actor: &ScaleActor, readiness: &Readiness) {
         exports: None,
     };
     actors.insert(actor.id.clone(), scaled);
+}
+
+/// Whether this puts a link again that went with another one.
+fn others_again(action: &Action) -> bool {
+    action.stage == Stage::Forget
 }

@@ -48,11 +48,7 @@ impl Configs<'_> {
     }
 
     fn config(&mut self, config: &Config, names: &mut Names) {
-        let parsed = match &config.properties {
-            Some(_) => name::config(self.app, &config.name),
-            None => ConfigName::parse(&config.name),
-        };
-        let name = match parsed {
+        let name = match config.lattice_name(self.app.as_str()) {
             Ok(name) => name,
             Err(error) => return self.problem(&config.name, error.to_string()),
         };
@@ -68,7 +64,7 @@ impl Configs<'_> {
             let message = format!("its policy {:?} is not in `spec.policies`: add it", secret.properties.policy);
             return self.problem(&secret.name, message);
         };
-        match name::secret(self.app, &secret.name) {
+        match secret.lattice_name(self.app.as_str()) {
             Ok(name) => {
                 let record = secret_record(secret, policy);
                 self.manage(name.clone(), &secret.name, record);

@@ -26,7 +26,7 @@ impl Reading<'_> {
     /// The links that `read` asks for: one, or one a route. None when an end of it is not known, which is a problem
     /// of that end.
     pub(super) fn links(&self, read: &LinkTrait, configs: &mut Configs<'_>) -> Vec<WantedLink> {
-        let target = target_name(&read.target);
+        let target = read.target.name();
         let (Some(source_id), Some(target_id)) = (self.ids.get(self.source.name.as_str()), self.ids.get(target)) else {
             return Vec::new();
         };
@@ -115,22 +115,11 @@ impl Reading<'_> {
     }
 }
 
-/// The component that a link leads to.
-pub(super) fn target_name(target: &LinkTarget) -> &str {
-    match target {
-        LinkTarget::End { name, .. } | LinkTarget::Name(name) => name,
-    }
-}
-
 /// Adds a config that no author wrote.
 fn manage(title: &str, values: StringMap, names: &mut Names, configs: &mut Configs<'_>) {
-    match name::config(configs.app, title) {
-        Ok(name) => {
-            configs.manage(name.clone(), title, values);
-            names.all.push(name);
-        }
-        Err(error) => configs.problem(title, error.to_string()),
-    }
+    let config = Config { name: title.to_owned(), properties: Some(values) };
+    let added = configs.names(&[config], &[]);
+    names.all.extend(added.all);
 }
 
 fn route_values(route: &Route) -> StringMap {

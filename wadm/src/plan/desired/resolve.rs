@@ -7,12 +7,11 @@ use trellis_lattice::id::EntityId;
 
 use super::component::component;
 use super::configs::Configs;
-use super::links::{Ids, Reading, target_name};
+use super::links::{Ids, Reading};
 use super::model::{Apart, App, Desired, Gone, Mode};
 use crate::intent::{AppIntent, AppName, Deployed, Intent};
 use crate::manifest::{Component, SharedApplication, Source, Trait};
 use crate::observe::LinkKey;
-use crate::plan::name;
 use crate::plan::outcome::Problem;
 
 /// The annotation of an application whose components others may use.
@@ -66,8 +65,7 @@ fn ids<'a>(app: &AppName, components: &'a [Component], intent: &Intent, configs:
     let mut ids = Ids::new();
     for component in components {
         let id = match &component.properties.source {
-            Source::Image(_) => name::entity(app.as_str(), component.properties.id.as_deref(), &component.name)
-                .map_err(|error| format!("{error}; give the component an `id`")),
+            Source::Image(_) => own_id(component, app.as_str()),
             Source::Shared(shared) => shared_id(shared, intent),
         };
         match id {
@@ -76,6 +74,12 @@ fn ids<'a>(app: &AppName, components: &'a [Component], intent: &Intent, configs:
         }
     }
     ids
+}
+
+/// The id of a component of the application itself.
+fn own_id(component: &Component, app: &str) -> Result<EntityId, String> {
+    let id = component.entity_id(app).map_err(|error| format!("{error}; give the component an `id`"))?;
+    Ok(id.expect("it has an image of its own"))
 }
 
 /// The id of another application's component.
@@ -96,8 +100,8 @@ fn shared_id(shared: &SharedApplication, intent: &Intent) -> Result<EntityId, St
         ));
     }
     let found = manifest.spec.components.iter().find(|candidate| candidate.name == *component);
-    match found.map(|found| (&found.properties.source, found.properties.id.as_deref())) {
-        Some((Source::Image(_), id)) => name::entity(name, id, component).map_err(|error| error.to_string()),
+    match found.map(|found| (&found.properties.source, found)) {
+        Some((Source::Image(_), found)) => own_id(found, name),
         Some((Source::Shared(_), _)) => {
             Err(format!("{component:?} of application {name:?} is itself shared by another application: name that one"))
         }
@@ -112,7 +116,7 @@ fn missing_target(
     components: &[Component],
     configs: &mut Configs<'_>,
 ) {
-    let target = target_name(&link.target);
+    let target = link.target.name();
     let is_known = ids.contains_key(target) || components.iter().any(|component| component.name == target);
     if !is_known {
         configs.problem(&source.name, format!("it links to {target:?}, which is no component of this application"));
