@@ -11,6 +11,7 @@ use clap::{Parser, Subcommand};
 
 mod calls;
 mod idle;
+mod plan;
 mod process;
 mod remote;
 mod start;
@@ -68,6 +69,14 @@ enum Command {
         #[arg(long, default_value_t = 1_000)]
         actors: u32,
     },
+    /// Plans a lattice in which nothing runs but the planner: milliseconds of processor time, bytes
+    Plan {
+        /// How many hosts, each with ten instances
+        hosts: u32,
+        /// How often each plan is made
+        #[arg(long, default_value_t = 5)]
+        rounds: u32,
+    },
 }
 
 #[tokio::main(flavor = "multi_thread")]
@@ -87,5 +96,6 @@ async fn measure(command: Command) -> anyhow::Result<world::Figures> {
         Command::Remote { callee, url, rounds } => remote::measure(&callee, &url, rounds).await,
         Command::Start { component, rounds } => start::measure(&component, rounds).await,
         Command::Idle { component, actors } => idle::measure(&component, actors).await,
+        Command::Plan { hosts, rounds } => plan::measure(hosts, rounds),
     }
 }

@@ -6,10 +6,27 @@ use anyhow::Context as _;
 
 /// Resident memory, in bytes.
 pub(crate) fn resident_bytes() -> anyhow::Result<u64> {
+    status("VmRSS:")
+}
+
+/// The most resident memory that this process ever had, in bytes.
+pub(crate) fn peak_resident_bytes() -> anyhow::Result<u64> {
+    status("VmHWM:")
+}
+
+fn status(name: &str) -> anyhow::Result<u64> {
     let status = std::fs::read_to_string("/proc/self/status")?;
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).context("no VmRSS in /proc/self/status")?;
+    let line = status.lines().find_map(|line| line.strip_prefix(name));
+    let line = line.with_context(|| format!("no {name} in /proc/self/status"))?;
     let kib: u64 = line.trim().trim_end_matches(" kB").parse()?;
     Ok(kib << 10)
+}
+
+/// Time on a processor of the calling thread, in nanoseconds' steps.
+pub(crate) fn thread_cpu_time() -> anyhow::Result<Duration> {
+    let text = std::fs::read_to_string("/proc/thread-self/schedstat")?;
+    let nanoseconds = text.split_whitespace().next().context("nothing in /proc/thread-self/schedstat")?;
+    Ok(Duration::from_nanos(nanoseconds.parse()?))
 }
 
 /// Time on a processor since the start of this process, threads that have ended included; in steps of 10 ms.

@@ -8,6 +8,7 @@ mod calls;
 mod figure;
 mod http;
 mod idle;
+mod plan;
 mod process;
 mod start;
 
@@ -51,6 +52,8 @@ enum Group {
     Start,
     /// idle.actor_kib, idle.cpu_percent
     Idle,
+    /// plan.cpu_10k, plan.rss_10k_mib, and how they grow
+    Plan,
     /// body.growth_mib
     Body,
     /// binary.size_mb
@@ -112,6 +115,7 @@ fn measure(group: Group, setting: &Setting) -> Result<Vec<Figure>> {
         Group::Remote => calls::remote(setting),
         Group::Start => start::measure(setting),
         Group::Idle => idle::measure(setting),
+        Group::Plan => plan::measure(setting),
         Group::Body => body::measure(setting),
         Group::Size => Ok(vec![size(setting)?]),
     }
