@@ -13,7 +13,7 @@ use super::message::{
 use super::preview;
 use super::server::{Preview, Services, json};
 use super::standing::standing;
-use crate::catalog::{App, Catalog, Change, Deed, Effect, Event, Outcome, Refusal, RefusalKind, Stamp};
+use crate::catalog::{App, Catalog, Change, Deed, Effect, Event, Outcome, RefusalKind, Stamp};
 use crate::intent::AppName;
 use crate::manifest::{Format, Manifest, Problems, parse};
 use crate::status::Board;
@@ -218,7 +218,7 @@ impl Answers {
             None => preview::refused(GetResult::NotFound, format!("there is no such version of application {name}")),
             Some(version) => match self.catalog.manifest(name, version).await {
                 Ok(manifest) => preview::plan(&self.catalog, &self.preview, (*manifest).clone()).await,
-                Err(refusal) => preview::refused(GetResult::Error, Refusal::to_string(&refusal)),
+                Err(refusal) => preview::refused(GetResult::Error, refusal.to_string()),
             },
         }
     }
