@@ -1,6 +1,7 @@
 //! The control interface of lattice v1, driven by the client that wasmCloud 1.x publishes.
 
 mod support;
+mod wadm;
 
 use std::collections::{BTreeMap, HashMap};
 

@@ -83,6 +83,12 @@ impl Lattice {
         self.processes.push(host);
     }
 
+    pub(crate) fn start_wadm(&mut self) {
+        let url = self.url.clone();
+        let wadm = quiet(&mut self.command(&["wadm", "--nats-url", &url]));
+        self.processes.push(wadm);
+    }
+
     fn command(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(trellis());
         command.env_clear().env("TRELLIS_DATA_DIR", self.data.path()).args(arguments);
