@@ -60,9 +60,12 @@ impl RollBack for Never {
     }
 }
 
+/// How many hosts; ten instances each.
+const HOSTS: usize = 1_000;
+
 #[tokio::main]
 async fn main() {
-    let count: usize = std::env::args().nth(1).map_or(1_000, |text| text.parse().unwrap());
+    let count = HOSTS;
     let store: SharedStore = Arc::new(MemoryStore::new());
     let site = Site {
         lattice: LatticeName::parse("bench").unwrap(),
