@@ -77,9 +77,14 @@ impl Eye {
         }
     }
 
-    /// Whether our own connection is up.
-    pub(super) fn connection(&mut self, is_up: bool, now: Instant) {
-        self.connected = if is_up { self.connected.or(Some(now)) } else { None };
+    /// Our own connection is up.
+    pub(super) fn is_connected(&mut self, now: Instant) {
+        self.connected.get_or_insert(now);
+    }
+
+    /// Our own connection is down: nobody's silence says anything.
+    pub(super) fn is_cut_off(&mut self) {
+        self.connected = None;
     }
 
     /// Takes in a presence frame; whether it is news.

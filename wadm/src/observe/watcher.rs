@@ -126,7 +126,10 @@ impl Task {
         let mut owned = Follow::new(OWNED, &self.senses.store);
         loop {
             let now = Instant::now();
-            self.eye.connection(self.senses.transport.is_connected(), now);
+            match self.senses.transport.is_connected() {
+                true => self.eye.is_connected(now),
+                false => self.eye.is_cut_off(),
+            }
             self.ask(now);
             let look = now + LOOK;
             let next = self.eye.next_due(now).map_or(look, |due| due.max(now).min(look));

@@ -32,7 +32,7 @@ use crate::ground::{Ground, Health, Kind as RunKind, Run};
 use crate::host::{Machine, SimulatedHost, Site, seeded_key};
 use crate::judge::{self, Strictness};
 use crate::mutation::Mutation;
-use crate::weather::{Fuse, Mood, MoodyStore, Wire};
+use crate::weather::{Fuse, Last, Mood, MoodyStore, Wire};
 use crate::wishes::Wishes;
 
 /// What goes wrong in a run.
@@ -261,9 +261,10 @@ impl Play {
 
     async fn start(&mut self, seat: usize) {
         let may_blow = self.scenario.kind == Kind::Killed || self.scenario.kind == Kind::Everything;
+        let last = |happens| if happens { Last::Happens } else { Last::DoesNot };
         let fuse = match (self.scenario.kill_after, self.seats[seat].runs) {
-            (Some(effects), 0) if seat == 0 => Fuse::new(effects, self.scenario.seed % 2 == 0),
-            (None, 0..4) if may_blow => Fuse::new(self.dice.random_range(0..60), self.dice.random_bool(0.5)),
+            (Some(effects), 0) if seat == 0 => Fuse::new(effects, last(self.scenario.seed.is_multiple_of(2))),
+            (None, 0..4) if may_blow => Fuse::new(self.dice.random_range(0..60), last(self.dice.random_bool(0.5))),
             _ => Fuse::none(),
         };
         let (mutation, ground) = (self.scenario.mutation, self.site.ground.clone());
@@ -495,7 +496,7 @@ impl Play {
         self.pass(Instant::now() + STILL).await;
         let mut truth = self.site.ground.truth();
         let since = truth.trace()[before..].lines().filter(|line| line.contains(" sends ")).count();
-        let is_broken = truth.wanted.apps.get("broken").is_some();
+        let is_broken = truth.wanted.apps.contains_key("broken");
         if since > if is_broken { 2 } else { 0 } {
             truth.violation(format!("{since} commands were sent although all was as it should be"));
         }

@@ -31,24 +31,31 @@ pub(crate) enum Mood {
     Past(Arc<Vec<Record>>),
 }
 
+/// Whether the last effect happens.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Last {
+    Happens,
+    DoesNot,
+}
+
 /// Ends a wadm at one of its effects.
 #[derive(Debug)]
 pub(crate) struct Fuse {
     left: AtomicU64,
-    is_after: bool,
+    last: Last,
     blown: Notify,
     burnt: AtomicU64,
 }
 
 impl Fuse {
     /// Lets `effects` happen; the next one is the last, and happens or not.
-    pub(crate) fn new(effects: u64, is_after: bool) -> Arc<Self> {
-        Arc::new(Self { left: AtomicU64::new(effects), is_after, blown: Notify::new(), burnt: AtomicU64::new(0) })
+    pub(crate) fn new(effects: u64, last: Last) -> Arc<Self> {
+        Arc::new(Self { left: AtomicU64::new(effects), last, blown: Notify::new(), burnt: AtomicU64::new(0) })
     }
 
     /// Never blows.
     pub(crate) fn none() -> Arc<Self> {
-        Self::new(u64::MAX, false)
+        Self::new(u64::MAX, Last::DoesNot)
     }
 
     /// How many effects there were.
@@ -68,7 +75,7 @@ impl Fuse {
         if left.is_ok() {
             return effect.await;
         }
-        if self.is_after {
+        if self.last == Last::Happens {
             effect.await;
         }
         self.blown.notify_one();
