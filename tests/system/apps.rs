@@ -78,8 +78,11 @@ fn what_cannot_be_deployed_says_why() {
 
     let taken = std::net::TcpListener::bind(lattice.address).expect("a free port");
     let manifest = App::example(&lattice, "hello", &[]).with("version: v1", "version: v2").write();
-    let refused = lattice.try_run(&["app", "deploy", path(&manifest), "--wait", "--timeout", "20"]).refused();
-    assert!(refused.contains(&lattice.address.to_string()), "{refused}");
+    lattice.run(&["app", "deploy", path(&manifest)]);
+    wait::until("the port in the status", || {
+        let status = lattice.run(&["app", "status", "hello", "--output", "json"]);
+        if status.contains(&format!("{} is in use", lattice.address)) { Ok(()) } else { Err(status) }
+    });
     drop(taken);
     assert!(!lattice.until_ok("/").is_empty(), "it is tried again");
 

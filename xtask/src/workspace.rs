@@ -56,9 +56,23 @@ impl Workspace {
         let mut command = Command::new(&self.cargo);
         command.current_dir(&self.root).env("CARGO_TARGET_DIR", &self.target).args(args);
         // Cargo tells us about our own package; what we start must not take that for its own.
-        for name in ["CARGO_MANIFEST_DIR", "CARGO_MANIFEST_PATH", "CARGO_PKG_NAME", "CARGO_PKG_VERSION"] {
+        // Build scripts that look (ring's does) would run again, and most of the build with them.
+        for name in INHERITED {
             command.env_remove(name);
         }
         command
     }
 }
+
+/// What cargo tells about the package that it runs.
+const INHERITED: [&str; 9] = [
+    "CARGO_MANIFEST_DIR",
+    "CARGO_MANIFEST_LINKS",
+    "CARGO_MANIFEST_PATH",
+    "CARGO_PKG_NAME",
+    "CARGO_PKG_VERSION",
+    "CARGO_PKG_VERSION_MAJOR",
+    "CARGO_PKG_VERSION_MINOR",
+    "CARGO_PKG_VERSION_PATCH",
+    "CARGO_PKG_VERSION_PRE",
+];
