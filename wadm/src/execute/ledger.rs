@@ -80,9 +80,14 @@ impl Ledger {
         self.holds.clear();
     }
 
-    /// Whether a command for `key` is under way.
-    pub(super) fn is_under_way(&self, key: &ActionKey) -> bool {
-        self.entries.get(key).is_some_and(|entry| entry.flight.phase != Phase::Resting)
+    /// Whether `action` is under way. What was taken for something else of the same key, as of an earlier generation,
+    /// does not hold it up; a command that nobody acknowledged yet does.
+    pub(super) fn is_under_way(&self, action: &Action) -> bool {
+        self.entries.get(&action.key).is_some_and(|entry| match entry.flight.phase {
+            Phase::Commanding => true,
+            Phase::Taken { .. } | Phase::Done { .. } => entry.flight.action == *action,
+            Phase::Resting => false,
+        })
     }
 
     /// What keeps `app` from going on.

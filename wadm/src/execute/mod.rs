@@ -90,7 +90,7 @@ impl Executor {
     /// Takes on a plan that was made from the last look, in the place of the one before.
     pub(crate) fn take(&mut self, plan: &Plan) {
         self.ledger.compare(plan);
-        let is_new = |action: &&Action| !self.ledger.is_under_way(&action.key);
+        let is_new = |action: &&Action| !self.ledger.is_under_way(action);
         self.queue.replace(plan.actions.iter().filter(is_new).cloned());
         self.send();
     }
