@@ -5,6 +5,7 @@ use http::Method;
 
 use crate::support::http as client;
 use crate::support::lattice::{Lattice, path};
+use crate::support::wait;
 
 const CALLED: [(&str, &str); 2] = [("relay", "wasi:http/outgoing-handler"), ("relay-async", "wasi:http/client")];
 
@@ -41,16 +42,22 @@ fn an_actor_passes_a_request_on_to_another_by_either_version() {
 
         // The link is what decides where it goes.
         relink(&lattice, relay, "hello-async", called);
-        let (status, answer) = lattice.get(&asked);
-        assert_eq!(status, 200, "{relay}: {answer}");
-        assert!(answer.contains(&asked) && answer.replace(&asked, "").contains("async"), "{relay}: {answer}");
+        // A link takes effect soon after it is put, not before.
+        wait::until(&format!("{relay} to reach hello-async"), || match lattice.get(&asked) {
+            (200, answer) if answer.contains(&asked) && answer.replace(&asked, "").contains("async") => Ok(()),
+            other => Err(format!("{other:?}")),
+        });
 
         relink(&lattice, relay, "echo", called);
         let body = Bytes::from("0123456789".repeat(20_000));
-        let posted = lattice.runtime.block_on(client::request(lattice.address, Method::POST, &asked, body.clone()));
-        let (status, answer) = posted.expect("an answer");
-        assert_eq!((status, answer.len()), (200, body.len()), "{relay}");
-        assert!(answer.as_bytes() == body, "{relay}: the body came back changed");
+        wait::until(&format!("{relay} to bring the body back unchanged"), || {
+            let posting = client::request(lattice.address, Method::POST, &asked, body.clone());
+            match lattice.runtime.block_on(posting) {
+                Ok((200, answer)) if answer.as_bytes() == body => Ok(()),
+                Ok((status, answer)) => Err(format!("{status} and {} bytes", answer.len())),
+                Err(error) => Err(error),
+            }
+        });
     }
 }
 
