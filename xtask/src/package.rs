@@ -23,14 +23,31 @@ pub(crate) fn cached(program: &str, environment: &Environment) -> PathBuf {
 pub(crate) fn fetch(program: &'static str, environment: &Environment) -> Result<PathBuf> {
     environment.find_program("apt-get").context("there is no apt-get on PATH")?;
     let place = tempfile::tempdir()?;
-    let mut download = Command::new("apt-get");
-    download.current_dir(place.path()).args(["-q", "download", program]);
     let log = place.path().join("log");
+    step::run_logged(
+        "fetching Debian's lists of packages",
+        &mut apt_get(place.path(), &["update"])?,
+        &log,
+        FETCH_DEADLINE,
+    )?;
+    let mut download = apt_get(place.path(), &["download", program])?;
     step::run_logged(&format!("fetching Debian's {program}"), &mut download, &log, FETCH_DEADLINE)?;
     let package = find_file(place.path(), |name| name.ends_with(".deb")).context("apt-get has brought no package")?;
     let unpacked = place.path().join("unpacked");
     step::output(Command::new("dpkg-deb").arg("-x").arg(&package).arg(&unpacked))?;
     keep(&unpacked, program, environment)
+}
+
+/// apt-get with lists and caches of its own in `place`: a fresh machine has none, and may not let us write its own.
+fn apt_get(place: &Path, arguments: &[&str]) -> Result<Command> {
+    let (lists, cache) = (place.join("lists"), place.join("cache"));
+    fs::create_dir_all(lists.join("partial"))?;
+    fs::create_dir_all(cache.join("archives/partial"))?;
+    let option = |name: &str, folder: &Path| format!("{name}={}", folder.display());
+    let mut command = Command::new("apt-get");
+    command.current_dir(place).arg("-q");
+    command.args(["-o", &option("Dir::State::lists", &lists), "-o", &option("Dir::Cache", &cache)]).args(arguments);
+    Ok(command)
 }
 
 /// Moves `program` from an unpacked archive to the cache.
