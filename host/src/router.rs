@@ -7,17 +7,15 @@ mod wire;
 
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::time::{SystemTime, UNIX_EPOCH};
 
 use arc_swap::{ArcSwap, ArcSwapOption};
 use async_trait::async_trait;
 use trellis_lattice::contract::Interface;
 use trellis_lattice::error::CallError;
 use trellis_lattice::id::{EntityId, LinkName};
-use trellis_lattice::message::invocation::{Answer, Call, Encoding, Head, Invocation, MAX_DEPTH};
+use trellis_lattice::message::invocation::{self, Answer, Call, Encoding, Head, Invocation, MAX_DEPTH};
 use trellis_lattice::rpc::Peer;
 use trellis_provider_sdk as sdk;
-use uuid::Uuid;
 
 pub(crate) use target::Target;
 
@@ -87,7 +85,7 @@ impl Router {
         let grant = self.view.peek_links().lookup(&call.source, &call.link, &call.interface);
         let Some(grant) = grant else { return Err(unlinked(&call)) };
         let head = Head {
-            id: invocation_id(),
+            id: invocation::new_id(),
             source: call.source,
             target: grant.target,
             link: call.link,
@@ -139,13 +137,6 @@ fn unlinked(call: &Call<Args>) -> CallError {
 
 fn nobody_runs(target: &EntityId) -> CallError {
     CallError::no_target(format!("no host runs {target} now"))
-}
-
-/// A UUIDv7. `Uuid::now_v7` asks the system for random bytes with every id, which costs more than the rest of the way.
-fn invocation_id() -> Uuid {
-    let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    let millis = u64::try_from(since_epoch.as_millis()).unwrap_or(u64::MAX);
-    uuid::Builder::from_unix_timestamp_millis(millis, &rand::random()).into_uuid()
 }
 
 /// What a built-in provider calls with: its calls come from its own id, whatever it says.

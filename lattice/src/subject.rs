@@ -101,6 +101,12 @@ pub fn slot_of(subject: &Subject) -> Option<u32> {
     subject.tokens().nth(4)?.parse().ok()
 }
 
+/// The slot with another number of the same peer.
+pub fn other_slot(subject: &Subject, slot: u16) -> Option<Subject> {
+    let (peer, _) = subject.as_str().rsplit_once('.').filter(|_| slot_of(subject).is_some())?;
+    Some(Subject(format!("{peer}.{slot}").into()))
+}
+
 /// Where the answers to one request go; `number` is not used twice on that bus.
 pub fn one_time_inbox(number: u64) -> Subject {
     Subject(format!("_INBOX.trellis.{number}").into())

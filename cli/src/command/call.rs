@@ -94,6 +94,7 @@ pub(crate) async fn run(context: &Context, arguments: CallArgs) -> anyhow::Resul
     let source = identity.claims.entity.clone().map_or_else(|| EntityId::parse(SELF), Ok)?;
     let join = Join { lattice: lattice.lattice.clone(), identity, trust: Arc::new(trust), site: None };
     let peer = Peer::join(Arc::clone(&lattice.transport), join, None).await.context("join the lattice to call")?;
+    peer.until_known(&target).await;
     let interface = exported(&peer.present(), &target, &expression.interface)
         .with_context(|| format!("call {target} in lattice {}", lattice.lattice))?;
     let attempt = format!("call {interface}.{} of {target}", expression.function);

@@ -33,6 +33,11 @@ impl Load {
         (before < MAX_IN_FLIGHT).then_some(entered)
     }
 
+    /// Whether there is one call in flight at most.
+    pub(super) fn is_light(&self) -> bool {
+        self.in_flight.load(Ordering::Relaxed) <= 1
+    }
+
     /// It answered.
     pub(super) fn answered(&self) {
         if self.failures.load(Ordering::Relaxed) != 0 {

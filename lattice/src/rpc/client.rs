@@ -7,7 +7,6 @@ use std::time::Duration;
 use bytes::Bytes;
 use tokio::time::{Instant, timeout_at};
 use tokio_util::task::AbortOnDropHandle;
-use uuid::Uuid;
 
 use super::balance::{NoChoice, RetryBudget};
 use super::core::{Core, Lane, unix_ms};
@@ -18,7 +17,8 @@ use super::slot::{Held, Outcome, Slots};
 use super::stream::{Arrival, Credit, Departure, pump};
 use crate::body::Body;
 use crate::error::{CallError, CallErrorKind};
-use crate::message::invocation::{Answer, Head, Invocation, MAX_DEPTH};
+use crate::id::EntityId;
+use crate::message::invocation::{self, Answer, Head, Invocation, MAX_DEPTH};
 use crate::transport::Message;
 use crate::wire::{CallFrame, Stamp, Stranger};
 
@@ -90,7 +90,18 @@ impl Client {
             last = Some(failure.error);
             body = again;
             head.attempt = head.attempt.saturating_add(1);
-            head.id = Uuid::now_v7();
+            head.id = invocation::new_id();
+        }
+    }
+
+    /// Waits until somebody is known who runs `target`, while presence may be on its way.
+    pub(super) async fn until_known(&self, target: &EntityId) {
+        let settled = self.joined + SETTLING;
+        loop {
+            let changed = self.members.changed();
+            if self.members.view().by_entity.contains_key(target) || timeout_at(settled, changed).await.is_err() {
+                return;
+            }
         }
     }
 
@@ -147,10 +158,15 @@ impl Client {
             // Before the call is sent: the first credit may be here as soon as it is.
             held.uploads(Arc::clone(credit));
         }
-        self.core.publish(message).await.map_err(unknown)?;
         if let Some((rest, credit)) = rest {
+            // At once, because the rest must not overtake it.
+            self.core.publish(message).await.map_err(unknown)?;
             let sender = tokio::spawn(pump(Arc::clone(&self.core), lane, credit, rest));
             held.owns(AbortOnDropHandle::new(sender));
+        } else if remote.load.is_light() {
+            self.core.publish(message).await.map_err(unknown)?;
+        } else {
+            self.core.outbox.send_soon(message).await;
         }
         match timeout_at(head.context.deadline, answered).await {
             Ok(Ok(outcome)) => self.conclude(remote, head, held, outcome).await,
@@ -190,6 +206,10 @@ impl Client {
                 remote.load.answered();
                 let reach = if error.is_retryable() { Reach::Refused } else { Reach::Final };
                 Err(Failure { error, reach })
+            }
+            Outcome::Unsent(error) => {
+                held.finish();
+                Err(unknown(error))
             }
             Outcome::NoResponders => {
                 held.finish();

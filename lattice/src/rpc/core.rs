@@ -4,9 +4,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use tokio::sync::{mpsc, oneshot};
 use uuid::Uuid;
 
+use super::outbox::Outbox;
 use crate::error::{CallError, CallErrorKind};
 use crate::id::LatticeName;
 use crate::identity::peer::Identity;
@@ -18,30 +18,6 @@ use crate::wire::{Kind, MAX_FRAME_BYTES, Prefix};
 
 /// How long a transport may take to accept a message.
 const PUBLISH_TIMEOUT: Duration = Duration::from_secs(10);
-
-/// How many messages may wait to be sent together.
-const OUTBOX: usize = 4096;
-
-/// How many are taken from there at a time.
-const BATCH: usize = 256;
-
-/// Where messages wait for [`Core::post_all`].
-pub(super) struct Outbox(mpsc::Sender<Outgoing>);
-
-impl Outbox {
-    /// An empty one and its other end.
-    pub(super) fn new() -> (Self, mpsc::Receiver<Outgoing>) {
-        let (tx, rx) = mpsc::channel(OUTBOX);
-        (Self(tx), rx)
-    }
-}
-
-/// What waits there.
-pub(super) enum Outgoing {
-    Message(Message),
-    /// Answered when all that was before it is sent.
-    Mark(oneshot::Sender<()>),
-}
 
 /// What all parts of a peer share.
 pub(super) struct Core {
@@ -68,51 +44,6 @@ impl Core {
             Ok(Ok(())) => Ok(()),
             Ok(Err(error)) => Err(lost(format!("message could not be sent: {error}"))),
             Err(_) => Err(lost("message could not be sent: the transport takes none".to_owned())),
-        }
-    }
-
-    /// Sends a message soon, or not at all if too many wait already. Whether it was taken. For what is sent where
-    /// nothing can be awaited: credits, cancels, refusals; losing one costs time, never truth.
-    pub(super) fn post(&self, message: Message) -> bool {
-        self.outbox.0.try_send(Outgoing::Message(message)).is_ok()
-    }
-
-    /// Sends a message together with others that are about to be sent; waits while too many wait already.
-    pub(super) async fn send_soon(&self, message: Message) {
-        // The queue is closed only when the peer has ended, and nobody waits for its answers then.
-        let _ = self.outbox.0.send(Outgoing::Message(message)).await;
-    }
-
-    /// Waits until what was posted so far is sent.
-    pub(super) async fn until_posted(&self) {
-        let (tx, rx) = oneshot::channel();
-        if self.outbox.0.send(Outgoing::Mark(tx)).await.is_ok() {
-            let _ = rx.await;
-        }
-    }
-
-    /// Sends what is posted, until the peer ends.
-    pub(super) async fn post_all(&self, mut posted: mpsc::Receiver<Outgoing>) {
-        let mut batch = Vec::with_capacity(BATCH);
-        while let Some(first) = posted.recv().await {
-            // Who posts is often followed by others at once: what they send together costs one system call in all.
-            tokio::task::yield_now().await;
-            batch.push(first);
-            while batch.len() < BATCH
-                && let Ok(next) = posted.try_recv()
-            {
-                batch.push(next);
-            }
-            for outgoing in batch.drain(..) {
-                match outgoing {
-                    Outgoing::Message(message) => {
-                        if let Err(error) = self.publish(message).await {
-                            tracing::debug!(error = %error, "message could not be sent");
-                        }
-                    }
-                    Outgoing::Mark(passed) => drop(passed.send(())),
-                }
-            }
         }
     }
 }

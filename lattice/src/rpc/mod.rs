@@ -11,7 +11,7 @@ use tokio::time::Instant;
 use tokio_util::task::AbortOnDropHandle;
 
 use crate::error::{CallError, Result};
-use crate::id::{LatticeName, PeerId};
+use crate::id::{EntityId, LatticeName, PeerId};
 use crate::identity::claims::{PeerClaims, Verified};
 use crate::identity::peer::Identity;
 use crate::identity::trust::Trust;
@@ -24,6 +24,7 @@ mod balance;
 mod client;
 mod core;
 mod member;
+mod outbox;
 mod presence;
 mod server;
 mod slot;
@@ -31,9 +32,10 @@ mod stream;
 
 use self::balance::RetryBudget;
 use self::client::Client;
+use self::core::Core;
 pub use self::core::Refused;
-use self::core::{Core, Outbox, Outgoing};
 use self::member::{Members, Remote};
+use self::outbox::{Outbox, Outgoing};
 use self::presence::Voice;
 use self::server::Server;
 use self::slot::Slots;
@@ -131,6 +133,11 @@ impl Peer {
         self.core.identity.peer()
     }
 
+    /// Waits until somebody is known who runs `target`; just after joining, presence may be on its way for a second.
+    pub async fn until_known(&self, target: &EntityId) {
+        self.client.until_known(target).await;
+    }
+
     /// The peers that are there now, a snapshot.
     pub fn present(&self) -> Vec<Arc<Presence>> {
         self.members.view().present.clone()
@@ -158,7 +165,7 @@ impl Peer {
         let _ = tokio::time::timeout(drain, self.server.idle()).await;
         self.voice.announce(State::Gone, None);
         let farewell = async {
-            self.core.until_posted().await;
+            self.core.outbox.until_posted().await;
             self.voice.say().await?;
             self.core.transport.flush().await
         };
@@ -209,8 +216,8 @@ impl Peer {
                 waiting.receive(&message);
             }
         };
-        let core = Arc::clone(&self.core);
-        let post = async move { core.post_all(posted).await };
+        let (core, waiting) = (Arc::clone(&self.core), Arc::clone(&self.client.slots));
+        let post = async move { outbox::post_all(&core, &waiting, posted).await };
         let client = Arc::clone(&self.client);
         let on_end = move |ended: &Arc<Remote>| client.end(ended);
         let listen = presence::run(Arc::clone(&self.voice), Arc::clone(&self.members), presence, on_end);

@@ -122,7 +122,7 @@ impl Voice {
         let sign = |bytes: &[u8]| self.core.identity.sign(bytes);
         let frame = Stranger::encode(call, &self.presence(), &self.core.lattice, sign);
         if fits(&frame) {
-            self.core.post(Message::new(to, frame));
+            self.core.outbox.post(Message::new(to, frame));
         }
     }
 

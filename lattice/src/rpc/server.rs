@@ -21,7 +21,9 @@ use crate::error::CallError;
 use crate::message::invocation::{Answer, Head, Invocation, MAX_DEPTH};
 use crate::message::presence::State;
 use crate::seal::Session;
+use crate::subject;
 use crate::transport::Message;
+use crate::wire::bundle::{decode_bundle, is_bundle};
 use crate::wire::flow::{decode_bare, decode_credit};
 use crate::wire::reply::{decode_error, encode_error};
 use crate::wire::{CallFrame, Chunk, End, Kind, Malformed, PREFIX_BYTES, Prefix, ReplyFrame, Stamp, Tag};
@@ -78,6 +80,10 @@ impl Server {
 
     /// Handles what arrived at the inbox; gives a run of a peer that is over with it.
     pub(super) fn receive(self: &Arc<Self>, message: &Message) -> Option<Arc<Remote>> {
+        if is_bundle(&message.payload) {
+            self.receive_bundle(message);
+            return None;
+        }
         match self.receive_frame(message) {
             Ok(ended) => ended,
             Err(refusal) => {
@@ -105,6 +111,22 @@ impl Server {
         tasks.iter().for_each(AbortHandle::abort);
     }
 
+    /// Each frame as if it had come alone, with its own slot in the place of the bundle's.
+    fn receive_bundle(self: &Arc<Self>, message: &Message) {
+        let Ok(frames) = decode_bundle(&message.payload) else {
+            return self.core.refused.count(Refusal::Malformed);
+        };
+        for (slot, frame) in frames {
+            let reply = message.reply.as_ref().and_then(|reply| subject::other_slot(reply, slot));
+            let message = Message { reply, ..Message::new(message.subject.clone(), frame) };
+            let refusal = match Prefix::read(&message.payload) {
+                Ok((prefix, _)) if prefix.kind != Kind::Presence => self.receive_frame(&message).err(),
+                _ => Some(Refusal::Malformed),
+            };
+            refusal.into_iter().for_each(|refusal| self.core.refused.count(refusal));
+        }
+    }
+
     fn receive_frame(self: &Arc<Self>, message: &Message) -> Result<Option<Arc<Remote>>, Refusal> {
         let payload = &message.payload;
         let (prefix, _) = Prefix::read(payload).map_err(malformed)?;
@@ -127,7 +149,7 @@ impl Server {
     }
 
     fn refuse_stranger(&self, prefix: Prefix, message: &Message) {
-        let to = message.reply.as_ref().filter(|to| crate::subject::is_reply_slot(&self.core.lattice, to));
+        let to = message.reply.as_ref().filter(|to| subject::is_reply_slot(&self.core.lattice, to));
         if let Some(to) = to.filter(|_| prefix.kind == Kind::Call && self.members.may_check()) {
             self.voice.refuse_stranger(prefix, to.clone());
         }
@@ -201,7 +223,16 @@ impl Server {
     }
 
     fn refuse(&self, lane: &Lane, error: &CallError) {
-        self.core.post(lane.message(encode_error(lane.prefix(Kind::Error), error)));
+        self.core.outbox.post(lane.message(encode_error(lane.prefix(Kind::Error), error)));
+    }
+
+    /// Sends what is all of an answer: at once, or with others where there are others.
+    async fn reply(&self, message: Message) {
+        if self.in_service() > 1 {
+            self.core.outbox.send_soon(message).await;
+        } else if let Err(error) = self.core.publish(message).await {
+            tracing::debug!(error = %error, "answer could not be sent");
+        }
     }
 
     fn receive_flow(&self, key: Key, kind: Kind, bytes: &[u8], payload: &Bytes) -> Result<(), Malformed> {
@@ -288,7 +319,7 @@ async fn run(job: Job) {
         }
         Err(error) => {
             let frame = encode_error(lane.prefix(Kind::Error), &error);
-            server.core.send_soon(lane.message(frame)).await;
+            server.reply(lane.message(frame)).await;
         }
     }
 }
@@ -304,7 +335,7 @@ async fn send(server: &Server, entered: &Entered, lane: Lane, departure: Departu
     let (value, body) = departure.parts();
     let frame = ReplyFrame { value, body }.encode(lane.session.outgoing_tag(), lane.id);
     let Some(rest) = departure.rest() else {
-        return server.core.send_soon(lane.message(frame)).await;
+        return server.reply(lane.message(frame)).await;
     };
     let credit = Arc::new(Credit::default());
     if let Some(entry) = server.lock().get_mut(&entered.key) {

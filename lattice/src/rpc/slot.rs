@@ -9,11 +9,13 @@ use tokio_util::task::AbortOnDropHandle;
 use uuid::Uuid;
 
 use super::core::{Core, Lane, Refusal};
+use super::outbox::Waiting;
 use super::stream::{Arrival, Credit, Feed};
 use crate::error::{CallError, CallErrorKind};
 use crate::seal::Session;
 use crate::subject::{Subject, reply_slot, slot_of};
 use crate::transport::{Message, Status};
+use crate::wire::bundle::{decode_bundle, is_bundle};
 use crate::wire::flow::{decode_bare, decode_credit, encode_bare};
 use crate::wire::reply::decode_error;
 use crate::wire::{Chunk, End, Kind, Malformed, PREFIX_BYTES, Prefix, ReplyFrame, Stranger};
@@ -21,12 +23,17 @@ use crate::wire::{Chunk, End, Kind, Malformed, PREFIX_BYTES, Prefix, ReplyFrame,
 /// The most calls that wait at a time.
 const MAX_WAITING: usize = 64 * 1024;
 
+/// Of how many bundles it is remembered which calls were in them. "No responders" comes back within a round trip.
+const BUNDLES: usize = 256;
+
 /// How one attempt at a call ended.
 pub(super) enum Outcome {
     /// With an answer.
     Answer(Box<Arrival>),
     /// The other end reports a failure.
     Failed(CallError),
+    /// The transport did not take it.
+    Unsent(CallError),
     /// Nobody was there to receive it.
     NoResponders,
     /// The other end has no session with us and did not carry it out; its presence.
@@ -40,6 +47,15 @@ pub(super) struct Slots {
     core: Arc<Core>,
     /// A lock, because callers on any task open slots and one task receives; held for a few instructions.
     table: Mutex<Table>,
+    /// A lock, because one task sends bundles and another receives what becomes of them; held for a move.
+    bundles: Mutex<Bundles>,
+}
+
+/// The calls of the last bundles. The reply subject of a bundle has a number above those of slots.
+#[derive(Default)]
+struct Bundles {
+    sent: Vec<(Subject, Vec<Waiting>)>,
+    next: usize,
 }
 
 #[derive(Default)]
@@ -96,7 +112,7 @@ impl Drop for Held {
     fn drop(&mut self) {
         let entry = self.slots.free(self.slot);
         if let Some(lane) = self.cancel.take() {
-            self.slots.core.post(lane.message(encode_bare(lane.prefix(Kind::Cancel))));
+            self.slots.core.outbox.post(lane.message(encode_bare(lane.prefix(Kind::Cancel))));
         }
         drop(entry);
     }
@@ -105,7 +121,7 @@ impl Drop for Held {
 impl Slots {
     /// None in use.
     pub(super) fn new(core: Arc<Core>) -> Arc<Self> {
-        Arc::new(Self { core, table: Mutex::default() })
+        Arc::new(Self { core, table: Mutex::default(), bundles: Mutex::default() })
     }
 
     /// Takes a slot for the call with frames over `lane`.
@@ -141,19 +157,52 @@ impl Slots {
         }
     }
 
+    /// Remembers the calls of a bundle that is about to be sent; where it is told that nobody received them.
+    pub(super) fn enter_bundle(&self, calls: Vec<Waiting>) -> Subject {
+        let mut bundles = self.bundles();
+        let at = bundles.next;
+        bundles.next = (at + 1) % BUNDLES;
+        if at == bundles.sent.len() {
+            let number = u32::try_from(MAX_WAITING + at).expect("slots and bundles are few");
+            let subject = reply_slot(&self.core.lattice, self.core.identity.peer(), number);
+            bundles.sent.push((subject, Vec::new()));
+        }
+        let (subject, sent) = &mut bundles.sent[at];
+        *sent = calls;
+        subject.clone()
+    }
+
+    /// Ends the wait for the answer to a call that the transport did not take.
+    pub(super) fn unsent(&self, (slot, id): Waiting, error: CallError) {
+        self.settle(slot.into(), Some(id), |_| Outcome::Unsent(error));
+    }
+
     /// Handles what arrived on a reply slot.
     pub(super) fn receive(&self, message: &Message) {
         let Some(slot) = slot_of(&message.subject).and_then(|slot| usize::try_from(slot).ok()) else {
             return self.core.refused.count(Refusal::Malformed);
         };
-        let refusal = match message.status {
-            Some(Status::NoResponders) => {
-                self.settle(slot, None, |_| Outcome::NoResponders);
-                return;
-            }
-            None => self.receive_frame(slot, &message.payload),
+        if message.status == Some(Status::NoResponders) {
+            self.no_responders(slot);
+        } else if !is_bundle(&message.payload) {
+            self.receive_or_count(slot, &message.payload);
+        } else if let Ok(frames) = decode_bundle(&message.payload) {
+            frames.iter().for_each(|(slot, frame)| self.receive_or_count((*slot).into(), frame));
+        } else {
+            self.core.refused.count(Refusal::Malformed);
+        }
+    }
+
+    fn no_responders(&self, slot: usize) {
+        let Some(bundle) = slot.checked_sub(MAX_WAITING) else {
+            return self.settle(slot, None, |_| Outcome::NoResponders);
         };
-        if let Err(refusal) = refusal {
+        let calls = self.bundles().sent.get_mut(bundle).map(|(_, calls)| std::mem::take(calls)).unwrap_or_default();
+        calls.into_iter().for_each(|(slot, id)| self.settle(slot.into(), Some(id), |_| Outcome::NoResponders));
+    }
+
+    fn receive_or_count(&self, slot: usize, payload: &Bytes) {
+        if let Err(refusal) = self.receive_frame(slot, payload) {
             self.core.refused.count(refusal);
         }
     }
@@ -281,6 +330,10 @@ impl Slots {
         let mut table = self.lock();
         table.free.push(slot);
         table.entries[slot].take()
+    }
+
+    fn bundles(&self) -> MutexGuard<'_, Bundles> {
+        self.bundles.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn lock(&self) -> MutexGuard<'_, Table> {

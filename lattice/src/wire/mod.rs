@@ -6,6 +6,7 @@ use uuid::Uuid;
 
 use crate::error::{Error, ErrorKind};
 
+pub mod bundle;
 mod call;
 pub mod flow;
 pub mod pack;

@@ -1,5 +1,6 @@
 //! Frames made by hand: what a peer of the lattice, or anybody on the bus, may try.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -16,6 +17,7 @@ use trellis_lattice::seal::Session;
 use trellis_lattice::subject::{inbox, presence, reply_slot, reply_slots};
 use trellis_lattice::transport::memory::{MemoryBus, MemoryTransport};
 use trellis_lattice::transport::{Message, Subscription, Transport as _};
+use trellis_lattice::wire::bundle::{decode_bundle, encode_bundle, is_bundle};
 use trellis_lattice::wire::reply::decode_error;
 use trellis_lattice::wire::{
     CallFrame, Chunk, End, Kind, MAX_FRAME_BYTES, PREFIX_BYTES, Part, Prefix, ReplyFrame, SignedPresence, Stamp, Value,
@@ -33,6 +35,7 @@ struct Member {
     answers: Subscription,
     clock_ms: u64,
     sequence: u64,
+    unread: VecDeque<Message>,
 }
 
 fn unix_ms() -> u64 {
@@ -45,7 +48,7 @@ impl Member {
         let identity = authority.identity(&key);
         let bus = bus.endpoint("member");
         let answers = bus.subscribe(reply_slots(&authority.lattice, identity.peer()), None).await.unwrap();
-        Self { authority, key, identity, bus, answers, clock_ms: unix_ms(), sequence: 0 }
+        Self { authority, key, identity, bus, answers, clock_ms: unix_ms(), sequence: 0, unread: VecDeque::new() }
     }
 
     fn presence(&mut self, state: State) -> Vec<u8> {
@@ -90,8 +93,18 @@ impl Member {
         self.bus.publish(message).await.unwrap();
     }
 
+    /// The next frame that comes, alone or with others.
     async fn answer(&mut self) -> Message {
-        tokio::time::timeout(Duration::from_secs(10), self.answers.next()).await.unwrap().unwrap()
+        if let Some(earlier) = self.unread.pop_front() {
+            return earlier;
+        }
+        let message = tokio::time::timeout(Duration::from_secs(10), self.answers.next()).await.unwrap().unwrap();
+        if is_bundle(&message.payload) {
+            let frames = decode_bundle(&message.payload).unwrap().into_iter();
+            self.unread.extend(frames.map(|(_, frame)| Message::new(message.subject.clone(), frame)));
+            return self.unread.pop_front().unwrap();
+        }
+        message
     }
 }
 
@@ -248,6 +261,29 @@ async fn clocks_may_differ_by_half_a_minute() {
         let answer = scene.member.answer().await;
         assert_eq!(Prefix::read(&answer.payload).unwrap().0.kind, Kind::Reply);
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn each_frame_of_a_bundle_is_checked_by_itself() {
+    let mut scene = Scene::set().await;
+    scene.member.introduce(&scene.server).await;
+    let session = scene.member.session(&scene.served_by);
+    let frame = || scene.member.frame_of(&session, unix_ms(), (&call("echo", "").head, Part::Empty));
+    let genuine = session.seal(frame());
+    let mut forged = session.seal(frame()).to_vec();
+    *forged.last_mut().unwrap() ^= 1;
+    let nested = encode_bundle([(0, &genuine)].into_iter());
+    let frames = [genuine.clone(), forged.into(), genuine, nested.into(), session.seal(frame())];
+    let bundle = encode_bundle(frames.iter().enumerate().map(|(slot, frame)| (u16::try_from(slot).unwrap(), frame)));
+    scene.member.send(&scene.served_by, bundle.clone()).await;
+    let mut answered = vec![scene.member.answer().await, scene.member.answer().await];
+    answered.retain(|answer| session.open(&answer.payload).is_some());
+    assert_eq!(answered.len(), 2, "those that are genuine, once each");
+    until("the others are refused", || scene.server.refused().malformed == 1).await;
+    let refused = scene.server.refused();
+    assert_eq!((refused.unsealed, refused.replayed), (1, 1));
+    assert_eq!(scene.functions.started.load(Ordering::SeqCst), 2);
+    scene.refused(bundle[..bundle.len() - 1].to_vec(), |refused| refused.malformed).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

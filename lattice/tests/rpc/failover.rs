@@ -12,7 +12,7 @@ use trellis_lattice::subject;
 use trellis_lattice::transport::memory::MemoryBus;
 use trellis_lattice::transport::memory::faults::{Faults, Rates};
 
-use crate::support::{Authority, Net, call, calling, on_both, pair, serving, until};
+use crate::support::{Authority, Net, TARGET, call, calling, on_both, pair, serving, until};
 
 /// Ends a peer without a goodbye, and waits until its subscriptions are gone.
 async fn kill(net: &Net, authority: &Authority, peer: Arc<Peer>) {
@@ -40,6 +40,16 @@ async fn a_call_to_a_peer_that_was_killed_goes_to_another(net: &Net) {
     assert_eq!(functions.started.load(Ordering::SeqCst), 20);
     kill(net, &authority, second).await;
     assert_eq!(caller.call(call("echo", "")).await.unwrap_err().kind, CallErrorKind::NoTarget);
+}
+
+async fn calls_that_were_sent_together_learn_together_that_nobody_is_there(net: &Net) {
+    let (caller, server, _) = pair(net).await;
+    let authority = Authority::new();
+    kill(net, &authority, server).await;
+    let calls = (0..50).map(|_| caller.call(call("echo", "")));
+    for answer in futures::future::join_all(calls).await {
+        assert_eq!(answer.unwrap_err().kind, CallErrorKind::NoTarget, "long before the time is over");
+    }
 }
 
 async fn after_a_restart_calls_work_at_once(net: &Net) {
@@ -116,8 +126,26 @@ async fn a_peer_that_is_silent_is_left_and_comes_back() {
 }
 
 on_both!(
+    calls_that_were_sent_together_learn_together_that_nobody_is_there,
     a_call_to_a_peer_that_was_killed_goes_to_another,
     after_a_restart_calls_work_at_once,
     a_call_in_flight_to_a_peer_that_restarts_has_an_unknown_outcome,
     an_idempotent_call_is_repeated_where_the_first_was_lost,
 );
+
+#[tokio::test(start_paused = true)]
+async fn who_has_just_joined_waits_for_presence_that_is_on_its_way() {
+    let net = Net::Memory(MemoryBus::new());
+    let authority = Authority::new();
+    let caller = calling(net.connect("caller").await, authority.join(&Key::generate(KeyKind::User))).await;
+    let target = TARGET.parse().unwrap();
+    let server = async {
+        // Longer than joining waits, shorter than it takes to be sure that nobody runs the target.
+        tokio::time::sleep(Duration::from_millis(600)).await;
+        serving(net.connect("server").await, authority.join(&Key::generate(KeyKind::Host))).await
+    };
+    let ((), _server) = tokio::join!(caller.until_known(&target), server);
+    assert_eq!(caller.present().iter().flat_map(|p| &p.running).filter(|running| running.id == target).count(), 1);
+    let missing = "nobody-runs-it".parse().unwrap();
+    caller.until_known(&missing).await;
+}

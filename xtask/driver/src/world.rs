@@ -21,7 +21,7 @@ use trellis_lattice::identity::peer::{Identity, exchange_public};
 use trellis_lattice::identity::token::issue_peer;
 use trellis_lattice::identity::trust::Trust;
 use trellis_lattice::message::command::ScaleComponent;
-use trellis_lattice::message::invocation::{Context, Encoding, Head, Invocation};
+use trellis_lattice::message::invocation::{self, Context, Encoding, Head, Invocation};
 use trellis_lattice::message::link::Link;
 use trellis_lattice::rpc::{Join, Peer};
 use trellis_lattice::store::SharedStore;
@@ -152,7 +152,7 @@ impl World {
     /// Calls a function with arguments as a wire tuple.
     pub(crate) async fn call(&self, to: &Target, args: Bytes) -> anyhow::Result<Bytes> {
         let head = Head {
-            id: uuid::Uuid::now_v7(),
+            id: invocation::new_id(),
             source: self.caller_id.clone(),
             target: to.id.clone(),
             link: LinkName::default(),

@@ -148,7 +148,7 @@ impl Sender {
     }
 
     fn abort(&mut self, error: &CallError) {
-        self.core.post(self.lane.message(encode_error(self.lane.prefix(Kind::Abort), error)));
+        self.core.outbox.post(self.lane.message(encode_error(self.lane.prefix(Kind::Abort), error)));
     }
 
     fn take_sequence(&mut self) -> u64 {
