@@ -78,13 +78,20 @@ fn what_cannot_be_deployed_says_why() {
 
     let taken = std::net::TcpListener::bind(lattice.address).expect("a free port");
     let manifest = App::example(&lattice, "hello", &[]).with("version: v1", "version: v2").write();
-    lattice.run(&["app", "deploy", path(&manifest)]);
-    wait::until("the port in the status", || {
-        let status = lattice.run(&["app", "status", "hello", "--output", "json"]);
-        if status.contains(&format!("{} is in use", lattice.address)) { Ok(()) } else { Err(status) }
-    });
+    let in_use = format!("{} is in use", lattice.address);
+    for _ in 0..3 {
+        let refused = lattice.try_run(&["app", "deploy", path(&manifest), "--wait", "--timeout", "3"]).refused();
+        assert!(refused.contains(&in_use), "{refused}");
+    }
+    let inventory = lattice.run(&["get", "inventory"]);
+    assert!(inventory.contains("1 failed") && inventory.contains(&in_use), "{inventory}");
     drop(taken);
-    assert!(!lattice.until_ok("/").is_empty(), "it is tried again");
+    wait::until("the status clears by itself", || {
+        let status = lattice.run(&["app", "status", "hello", "--output", "json"]);
+        if status.contains("is in use") || !status.contains("deployed") { Err(status) } else { Ok(()) }
+    });
+    assert_eq!(lattice.get("/").0, 200, "deployed means that it answers");
+    assert!(lattice.run(&["get", "inventory"]).contains("1 up"));
 
     let wrong = App::example(&lattice, "hello", &[]).with("type: component", "type: componet").write();
     let refused = lattice.try_run(&["app", "validate", path(&wrong)]).refused();

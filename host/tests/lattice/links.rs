@@ -3,6 +3,9 @@
 use std::time::Duration;
 
 use futures::future::join_all;
+use trellis_lattice::control::Client;
+use trellis_lattice::id::HostId;
+use trellis_lattice::message::inventory::{LinkState, ProviderLink};
 
 use crate::cluster::{Cluster, eventually, link, provider};
 
@@ -76,9 +79,25 @@ async fn a_link_that_the_provider_refuses_is_told_and_tried_again() {
     client.put_link(&refused).await.expect("put");
     let event = events.next("linkdef_set_failed").await;
     assert_eq!(event["error"], "the port is in use");
+    assert_eq!(events.next("provider_links_changed").await["provider_id"], "echo");
+    let failed = standing(&client, a.id(), "echo").await;
+    assert_eq!((failed.state, failed.reason.as_deref()), (LinkState::Failed, Some("the port is in use")));
+    assert_eq!(failed.fingerprint, Some(refused.fingerprint(&[("greeting".to_owned(), "refuse".to_owned())].into())));
     client.put_config(&config, &[("greeting".to_owned(), "ah ".to_owned())].into()).await.expect("put");
     let expected = |outcome: &Result<String, _>| outcome.as_deref().is_ok_and(|text| text == "ah hello");
     cluster.call_until(("probe", "test:echo/echo"), expected).await.expect("answers");
+    let up = standing(&client, a.id(), "echo").await;
+    assert_eq!((up.state, up.reason), (LinkState::Up, None), "what recovers clears by itself");
+    assert_ne!(up.fingerprint, failed.fingerprint);
+}
+
+/// The one link of a provider, as its host says that it stands.
+async fn standing(client: &Client, host: &HostId, provider: &str) -> ProviderLink {
+    let inventory = client.inventory(host).await.expect("answered");
+    let provider = inventory.providers.iter().find(|entry| entry.id.as_str() == provider).expect("it runs");
+    let links = provider.links.as_deref().expect("hosts of ours say it");
+    assert_eq!(links.len(), 1, "{links:?}");
+    links[0].clone()
 }
 
 #[tokio::test]
