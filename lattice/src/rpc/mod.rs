@@ -29,7 +29,7 @@ mod server;
 mod slot;
 mod stream;
 
-use self::balance::RetryBudget;
+pub use self::balance::RetryBudget;
 use self::client::Client;
 pub use self::core::Refused;
 use self::core::{Core, Outbox, Outgoing};
