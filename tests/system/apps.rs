@@ -158,3 +158,51 @@ fn a_killed_wadm_goes_on_where_it_was() {
     let inventory = lattice.run(&["get", "inventory"]);
     assert_eq!(inventory.matches("builtin:http-server").count(), 1, "{inventory}");
 }
+
+/// One actor as it was and one as it will be, on the same path by weights.
+const CANARY: &str = "\
+apiVersion: core.oam.dev/v1beta1
+kind: Application
+metadata:
+  name: canary
+  annotations: { version: v1 }
+spec:
+  components:
+    - name: stable
+      type: component
+      properties: { image: file://hello.signed.wasm }
+      traits:
+        - { type: spreadscaler, properties: { instances: 10 } }
+        - { type: routes, properties: { routes: [{ path: /shop, weight: 75 }] } }
+    - name: next
+      type: component
+      properties: { image: file://echo.signed.wasm }
+      traits:
+        - { type: spreadscaler, properties: { instances: 10 } }
+        - { type: routes, properties: { routes: [{ path: /shop, weight: 25 }] } }
+    - name: http
+      type: capability
+      properties:
+        image: builtin:http-server
+        config: [{ name: listen, properties: { address: 127.0.0.1:8080 } }]
+      traits:
+        - type: link
+          properties: { target: stable, name: stable, namespace: wasi, package: http, interfaces: [incoming-handler] }
+        - type: link
+          properties: { target: next, name: next, namespace: wasi, package: http, interfaces: [incoming-handler] }
+";
+
+#[test]
+fn a_canary_takes_its_share_of_the_requests() {
+    let lattice = Lattice::one_box(&[]);
+    lattice.signed("hello", &[]);
+    lattice.signed("echo", &[]);
+    let text = CANARY.replace("127.0.0.1:8080", &lattice.address.to_string());
+    let app = App { lattice: &lattice, text };
+    let of_stable = || (0..40).filter(|_| lattice.get("/shop").1.contains("hello from Trellis")).count();
+    lattice.run(&["app", "deploy", path(&app.write()), "--wait"]);
+    assert_eq!(of_stable(), 30, "75 of 100");
+    let app = app.with("version: v1", "version: v2").with("weight: 75", "weight: 0").with("weight: 25", "weight: 100");
+    lattice.run(&["app", "deploy", path(&app.write()), "--wait"]);
+    assert_eq!(of_stable(), 0, "deployed means that the new weights hold");
+}
