@@ -15,6 +15,7 @@ pub mod links;
 pub mod policy;
 pub mod provider;
 mod records;
+mod resilience;
 mod roster;
 pub mod router;
 pub mod runtime;

@@ -2,6 +2,7 @@
 //! directly, else by rpc. What arrives from other peers is checked by [`gate`] and delivered here too.
 
 pub(crate) mod gate;
+mod guarded;
 mod target;
 mod wire;
 
@@ -66,9 +67,10 @@ impl Router {
     /// `NoTarget` when nothing is linked or nobody runs the target; whatever the target fails with.
     pub async fn call(&self, call: Call<Args>) -> Result<Answer<Args>, CallError> {
         let invocation = self.invocation(call)?;
-        match self.target(&invocation.head.target) {
-            Some(target) => target.call(invocation).await,
-            None => self.send(invocation).await,
+        match self.view.guard(&invocation.head) {
+            None => self.pass(invocation).await,
+            // Boxed, so that calls over links without a policy, which are most, do not carry its size.
+            Some(guard) => Box::pin(self.guarded(&guard, invocation)).await,
         }
     }
 
@@ -102,6 +104,14 @@ impl Router {
 
     fn target(&self, id: &EntityId) -> Option<Target> {
         self.targets.load().get(id).cloned()
+    }
+
+    /// Calls the target, here or elsewhere.
+    async fn pass(&self, invocation: Invocation<Args>) -> Result<Answer<Args>, CallError> {
+        match self.target(&invocation.head.target) {
+            Some(target) => target.call(invocation).await,
+            None => self.send(invocation).await,
+        }
     }
 
     /// Calls a target that runs elsewhere.

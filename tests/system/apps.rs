@@ -78,13 +78,20 @@ fn what_cannot_be_deployed_says_why() {
 
     let taken = std::net::TcpListener::bind(lattice.address).expect("a free port");
     let manifest = App::example(&lattice, "hello", &[]).with("version: v1", "version: v2").write();
-    lattice.run(&["app", "deploy", path(&manifest)]);
-    wait::until("the port in the status", || {
-        let status = lattice.run(&["app", "status", "hello", "--output", "json"]);
-        if status.contains(&format!("{} is in use", lattice.address)) { Ok(()) } else { Err(status) }
-    });
+    let in_use = format!("{} is in use", lattice.address);
+    for _ in 0..3 {
+        let refused = lattice.try_run(&["app", "deploy", path(&manifest), "--wait", "--timeout", "3"]).refused();
+        assert!(refused.contains(&in_use), "{refused}");
+    }
+    let inventory = lattice.run(&["get", "inventory"]);
+    assert!(inventory.contains("1 failed") && inventory.contains(&in_use), "{inventory}");
     drop(taken);
-    assert!(!lattice.until_ok("/").is_empty(), "it is tried again");
+    wait::until("the status clears by itself", || {
+        let status = lattice.run(&["app", "status", "hello", "--output", "json"]);
+        if status.contains("is in use") || !status.contains("deployed") { Err(status) } else { Ok(()) }
+    });
+    assert_eq!(lattice.get("/").0, 200, "deployed means that it answers");
+    assert!(lattice.run(&["get", "inventory"]).contains("1 up"));
 
     let wrong = App::example(&lattice, "hello", &[]).with("type: component", "type: componet").write();
     let refused = lattice.try_run(&["app", "validate", path(&wrong)]).refused();
@@ -150,4 +157,52 @@ fn a_killed_wadm_goes_on_where_it_was() {
     assert!(!lattice.until_ok("/").is_empty());
     let inventory = lattice.run(&["get", "inventory"]);
     assert_eq!(inventory.matches("builtin:http-server").count(), 1, "{inventory}");
+}
+
+/// One actor as it was and one as it will be, on the same path by weights.
+const CANARY: &str = "\
+apiVersion: core.oam.dev/v1beta1
+kind: Application
+metadata:
+  name: canary
+  annotations: { version: v1 }
+spec:
+  components:
+    - name: stable
+      type: component
+      properties: { image: file://hello.signed.wasm }
+      traits:
+        - { type: spreadscaler, properties: { instances: 10 } }
+        - { type: routes, properties: { routes: [{ path: /shop, weight: 75 }] } }
+    - name: next
+      type: component
+      properties: { image: file://echo.signed.wasm }
+      traits:
+        - { type: spreadscaler, properties: { instances: 10 } }
+        - { type: routes, properties: { routes: [{ path: /shop, weight: 25 }] } }
+    - name: http
+      type: capability
+      properties:
+        image: builtin:http-server
+        config: [{ name: listen, properties: { address: 127.0.0.1:8080 } }]
+      traits:
+        - type: link
+          properties: { target: stable, name: stable, namespace: wasi, package: http, interfaces: [incoming-handler] }
+        - type: link
+          properties: { target: next, name: next, namespace: wasi, package: http, interfaces: [incoming-handler] }
+";
+
+#[test]
+fn a_canary_takes_its_share_of_the_requests() {
+    let lattice = Lattice::one_box(&[]);
+    lattice.signed("hello", &[]);
+    lattice.signed("echo", &[]);
+    let text = CANARY.replace("127.0.0.1:8080", &lattice.address.to_string());
+    let app = App { lattice: &lattice, text };
+    let of_stable = || (0..40).filter(|_| lattice.get("/shop").1.contains("hello from Trellis")).count();
+    lattice.run(&["app", "deploy", path(&app.write()), "--wait"]);
+    assert_eq!(of_stable(), 30, "75 of 100");
+    let app = app.with("version: v1", "version: v2").with("weight: 75", "weight: 0").with("weight: 25", "weight: 100");
+    lattice.run(&["app", "deploy", path(&app.write()), "--wait"]);
+    assert_eq!(of_stable(), 0, "deployed means that the new weights hold");
 }

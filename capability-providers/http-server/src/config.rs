@@ -23,6 +23,12 @@ const COUNT: Form<usize> = Form {
     parse: |text| text.parse().ok().filter(|n| (1..=1_000_000).contains(n)),
 };
 
+const WEIGHT: Form<u32> = Form {
+    expected: "a number from 0 to 1000000",
+    example: "90",
+    parse: |text| text.parse().ok().filter(|n| *n <= 1_000_000),
+};
+
 /// What listeners of a provider bound themselves with.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Limits {
@@ -66,6 +72,8 @@ pub(crate) struct LinkConfig {
     pub(crate) address: Option<SocketAddr>,
     /// Which requests are its own.
     pub(crate) pattern: Pattern,
+    /// Its share of them, if it shares them with other links.
+    pub(crate) weight: Option<u32>,
     /// How long a request may take until its response begins.
     pub(crate) timeout: Duration,
     /// The largest request body.
@@ -79,6 +87,7 @@ impl LinkConfig {
         Ok(Self {
             address: optional(config, "address", &ADDRESS)?,
             pattern: Pattern { host: optional(config, "host", &HOST)?, path },
+            weight: optional(config, "weight", &WEIGHT)?,
             timeout: optional(config, "timeout", &DURATION)?.unwrap_or(Duration::from_secs(30)),
             body_limit_bytes: optional(config, "body_limit", &BYTE_SIZE)?,
         })
@@ -115,6 +124,8 @@ mod tests {
             ("path", "api", "/api"),
             ("path", "/a?b", "/api"),
             ("timeout", "30", "30s"),
+            ("weight", "10%", "90"),
+            ("weight", "1000001", "90"),
             ("body_limit", "big", "16MiB"),
         ] {
             let error = LinkConfig::parse(&config(&[(key, value)])).expect_err(value).to_string();

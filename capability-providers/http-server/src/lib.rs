@@ -10,6 +10,7 @@ mod provider;
 
 mod listener;
 mod route;
+mod split;
 
 mod answer;
 mod body;

@@ -19,6 +19,7 @@ use crate::config::Limits;
 use crate::connection;
 use crate::forward::Route;
 use crate::route::{Pattern, Table};
+use crate::split::Split;
 
 /// A link, told apart from those of other providers in this process.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -35,6 +36,8 @@ pub(crate) struct Entry {
     pub(crate) address: SocketAddr,
     /// Which requests are its own.
     pub(crate) pattern: Pattern,
+    /// Its share of them; `None` when they are all its own.
+    pub(crate) weight: Option<u32>,
     /// Where they go.
     pub(crate) route: Arc<Route>,
 }
@@ -89,8 +92,9 @@ impl Listeners {
 
 /// Makes the routes visible to requests, and takes the listeners out that have none.
 fn publish(listeners: &mut HashMap<SocketAddr, Listener>) -> Vec<Listener> {
-    for listener in listeners.values() {
-        let patterns = listener.entries.values().map(|entry| (entry.pattern.clone(), entry.route.clone()));
+    for listener in listeners.values_mut() {
+        listener.divide();
+        let patterns = listener.splits.iter().map(|(pattern, split)| (pattern.clone(), split.clone()));
         listener.shared.table.store(Arc::new(Table::new(patterns)));
     }
     listeners.extract_if(|_, listener| listener.entries.is_empty()).map(|(_, listener)| listener).collect()
@@ -99,7 +103,7 @@ fn publish(listeners: &mut HashMap<SocketAddr, Listener>) -> Vec<Listener> {
 /// What a listener and its connections share.
 pub(crate) struct Shared {
     /// The routes as they are now.
-    pub(crate) table: ArcSwap<Table<Arc<Route>>>,
+    pub(crate) table: ArcSwap<Table<Arc<Split<Arc<Route>>>>>,
     /// Limits of each connection.
     pub(crate) limits: Limits,
     /// Cancelled when no more requests are taken.
@@ -110,6 +114,7 @@ pub(crate) struct Shared {
 pub(crate) struct Listener {
     local: SocketAddr,
     entries: BTreeMap<Key, Entry>,
+    splits: HashMap<Pattern, Arc<Split<Arc<Route>>>>,
     shared: Arc<Shared>,
     task: AbortOnDropHandle<()>,
 }
@@ -120,14 +125,20 @@ impl Listener {
         let shared = Arc::new(Shared { table: ArcSwap::default(), limits, closing: CancellationToken::new() });
         let task = AbortOnDropHandle::new(tokio::spawn(accept(listener, shared.clone())));
         info!(address = %local, "HTTP server listens");
-        Ok(Self { local, entries: BTreeMap::new(), shared, task })
+        Ok(Self { local, entries: BTreeMap::new(), splits: HashMap::new(), shared, task })
     }
 
+    /// Adds a link. Links of one provider that all say a weight share what they have in common.
     fn insert(&mut self, key: &Key, entry: Entry) -> Result<(), LinkError> {
-        if let Some(other) = self.entries.values().find(|other| other.pattern == entry.pattern) {
+        let shares = |(known, other): &(&Key, &Entry)| {
+            known.provider == key.provider && other.weight.is_some() && entry.weight.is_some()
+        };
+        let mut same = self.entries.iter().filter(|(_, other)| other.pattern == entry.pattern);
+        if let Some((_, other)) = same.find(|other| !shares(other)) {
             let describe = |route: &Route| format!("link {:?} of {} to {}", route.link, route.source, route.target);
             return Err(LinkError::Unavailable(format!(
-                "{} wants the requests for {} on {} that {} has: give one of them another `host`, `path` or `address`",
+                "{} wants the requests for {} on {} that {} has: give one of them another `host`, `path` or `address`, \
+                 or, at one provider, both a `weight`",
                 describe(&entry.route),
                 entry.pattern,
                 entry.address,
@@ -136,6 +147,20 @@ impl Listener {
         }
         self.entries.insert(key.clone(), entry);
         Ok(())
+    }
+
+    /// Makes the splits of the entries. Those that are the same stay, so that other links do not begin them anew.
+    fn divide(&mut self) {
+        let mut members: HashMap<&Pattern, Vec<(Arc<Route>, u32)>> = HashMap::new();
+        for entry in self.entries.values() {
+            members.entry(&entry.pattern).or_default().push((entry.route.clone(), entry.weight.unwrap_or(1)));
+        }
+        let split = |(pattern, members): (&Pattern, Vec<_>)| {
+            let split = Split::new(members)?;
+            let known = self.splits.get(pattern).filter(|known| known.is_like(&split));
+            Some((pattern.clone(), known.cloned().unwrap_or_else(|| Arc::new(split))))
+        };
+        self.splits = members.into_iter().filter_map(split).collect();
     }
 
     /// Stops accepting, lets the requests in flight finish for at most `limit`, then closes their connections.

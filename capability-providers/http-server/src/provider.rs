@@ -64,7 +64,7 @@ impl HttpServer {
             failures: Damper::default(),
         };
         let address = config.address.unwrap_or(self.config.address);
-        Ok(Entry { address, pattern: config.pattern, route: Arc::new(route) })
+        Ok(Entry { address, pattern: config.pattern, weight: config.weight, route: Arc::new(route) })
     }
 }
 

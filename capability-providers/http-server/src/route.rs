@@ -36,7 +36,7 @@ impl<T> Default for Table<T> {
 }
 
 impl<T> Table<T> {
-    /// A table of patterns; no two of them may be equal.
+    /// A table of patterns, no two of them equal.
     pub(crate) fn new(patterns: impl IntoIterator<Item = (Pattern, T)>) -> Self {
         let mut table = Self::default();
         let mut suffixes: HashMap<String, Paths<T>> = HashMap::new();

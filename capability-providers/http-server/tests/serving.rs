@@ -176,6 +176,44 @@ async fn two_links_for_the_same_requests_are_a_conflict_that_names_both() {
 }
 
 #[tokio::test]
+async fn links_with_weights_divide_requests_exactly() {
+    let server = Server::new(describing(), &[]);
+    let put = async |name: &str, weight: &str| {
+        server.provider.link_up(&named(name, &[("path", "/a"), ("weight", weight)])).await.unwrap();
+    };
+    let count = async || {
+        let mut stable = 0;
+        for _ in 0..50 {
+            let (status, _, body) = send(server.address(), request("localhost", "/a")).await;
+            assert_eq!(status, StatusCode::OK);
+            stable += usize::from(body.starts_with("stable "));
+            let others = named("other", &[("path", "/b")]);
+            server.provider.link_up(&others).await.expect("what else happens does not begin the division anew");
+        }
+        stable
+    };
+    put("stable", "90").await;
+    put("canary", "10").await;
+    assert_eq!(count().await, 45);
+    put("stable", "50").await;
+    put("canary", "50").await;
+    assert_eq!(count().await, 25);
+    put("stable", "0").await;
+    assert_eq!(count().await, 0);
+    put("canary", "0").await;
+    assert_eq!(send(server.address(), request("localhost", "/a")).await.0, StatusCode::NOT_FOUND);
+    server.provider.link_down(&named("canary", &[])).await;
+    put("stable", "1").await;
+    assert_eq!(count().await, 50);
+
+    let error = server.provider.link_up(&named("third", &[("path", "/a")])).await.expect_err("no weight").to_string();
+    assert!(error.contains("stable") && error.contains("`weight`"), "{error}");
+    let other = Server::sharing(server.listeners.clone(), describing(), &[]);
+    let error = other.provider.link_up(&named("stranger", &[("path", "/a"), ("weight", "1")])).await;
+    error.expect_err("another provider is another owner");
+}
+
+#[tokio::test]
 async fn a_port_in_use_fails_the_link_and_is_named() {
     let taken = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = taken.local_addr().unwrap();

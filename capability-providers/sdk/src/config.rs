@@ -14,9 +14,9 @@ pub struct Form<T> {
     pub parse: fn(&str) -> Option<T>,
 }
 
-/// A time: a whole number and `ms`, `s` or `m`; not zero.
+/// A time: a whole number and `ms`, `s`, `m`, `h` or `d`; not zero, at most a year.
 pub const DURATION: Form<Duration> =
-    Form { expected: "a time above zero in ms, s or m", example: "30s", parse: parse_duration };
+    Form { expected: "a time above zero in ms, s, m, h or d", example: "30s", parse: parse_duration };
 
 /// A size: a whole number of bytes, or of `KiB`, `MiB` or `GiB`.
 pub const BYTE_SIZE: Form<u64> =
@@ -58,9 +58,11 @@ fn parse_duration(text: &str) -> Option<Duration> {
         "ms" => Duration::from_millis(number),
         "s" => Duration::from_secs(number),
         "m" => Duration::from_secs(number.checked_mul(60)?),
+        "h" => Duration::from_secs(number.checked_mul(3_600)?),
+        "d" => Duration::from_secs(number.checked_mul(86_400)?),
         _ => return None,
     };
-    (!duration.is_zero() && duration <= Duration::from_secs(365 * 24 * 3600)).then_some(duration)
+    (!duration.is_zero() && duration <= Duration::from_hours(366 * 24)).then_some(duration)
 }
 
 fn parse_byte_size(text: &str) -> Option<u64> {
@@ -100,7 +102,9 @@ mod tests {
         check(&DURATION, "250ms", Some(Duration::from_millis(250)));
         check(&DURATION, "30 s", Some(Duration::from_secs(30)));
         check(&DURATION, "2m", Some(Duration::from_secs(120)));
-        for bad in ["", "30", "0s", "-1s", "1h", "18446744073709551615m", "99999999999999999999s"] {
+        check(&DURATION, "2h", Some(Duration::from_hours(2)));
+        check(&DURATION, "1d", Some(Duration::from_hours(24)));
+        for bad in ["", "30", "0s", "-1s", "1w", "367d", "18446744073709551615m", "99999999999999999999s"] {
             check(&DURATION, bad, None);
         }
         check(&BYTE_SIZE, "100", Some(100));

@@ -6,7 +6,7 @@ use clap::{Args, Subcommand};
 use tokio::time::MissedTickBehavior;
 use trellis_lattice::id::EntityId;
 use trellis_lattice::message::command::StringMap;
-use trellis_lattice::message::inventory::{HostInventory, HostSummary};
+use trellis_lattice::message::inventory::{HostInventory, HostSummary, LinkState, ProviderLink};
 
 use crate::command::link;
 use crate::context::Context;
@@ -112,10 +112,10 @@ async fn inventory(context: &Context, host: Option<&str>) -> anyhow::Result<()> 
         None => context.output.waiting("asking the hosts".to_owned(), lattice.inventories()).await?,
     };
     let rows: Vec<_> = inventories.iter().flat_map(rows).collect();
-    context.output.list(&inventories, ["host", "kind", "id", "max", "from", "annotations"], rows)
+    context.output.list(&inventories, ["host", "kind", "id", "max", "from", "links", "annotations"], rows)
 }
 
-fn rows(host: &HostInventory) -> Vec<[String; 6]> {
+fn rows(host: &HostInventory) -> Vec<[String; 7]> {
     let annotated = |annotations: &Option<StringMap>| annotations.as_ref().map(pairs).unwrap_or_default();
     let actors = host.components.iter().map(|actor| {
         let (id, max) = (actor.id.to_string(), actor.max_instances.to_string());
@@ -125,15 +125,29 @@ fn rows(host: &HostInventory) -> Vec<[String; 6]> {
             id,
             max,
             actor.image_ref.clone(),
+            String::new(),
             annotated(&actor.annotations),
         ]
     });
     let providers = host.providers.iter().map(|provider| {
         let from = provider.image_ref.clone().unwrap_or_default();
         let (id, annotations) = (provider.id.to_string(), annotated(&provider.annotations));
-        [host.friendly_name.clone(), "provider".to_owned(), id, String::new(), from, annotations]
+        let links = provider.links.as_deref().map(standing).unwrap_or_default();
+        [host.friendly_name.clone(), "provider".to_owned(), id, String::new(), from, links, annotations]
     });
     actors.chain(providers).collect()
+}
+
+/// E.g. `2 up, 1 failed: http -> web: 127.0.0.1:80 is in use`.
+fn standing(links: &[ProviderLink]) -> String {
+    let states = [(LinkState::Up, "up"), (LinkState::Pending, "pending"), (LinkState::Failed, "failed")];
+    let counts = states.map(|(state, word)| (links.iter().filter(|link| link.state == state).count(), word));
+    let counts = counts.into_iter().filter(|(count, _)| *count > 0).map(|(count, word)| format!("{count} {word}"));
+    let text = counts.collect::<Vec<_>>().join(", ");
+    match links.iter().find_map(|link| Some((link, link.reason.as_ref()?))) {
+        Some((link, reason)) => format!("{text}: {} -> {}: {reason}", link.source_id, link.target),
+        None => text,
+    }
 }
 
 async fn claims(context: &Context) -> anyhow::Result<()> {

@@ -68,6 +68,7 @@ fn providers(snapshot: &Snapshot) -> Vec<ProviderEntry> {
         name: Some(entry.running.description().name.to_owned()),
         revision: 0,
         annotations: entry.command.annotations.clone(),
+        links: Some(entry.running.links()),
     };
     snapshot.providers.values().map(entry).collect()
 }

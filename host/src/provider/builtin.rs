@@ -12,6 +12,7 @@ use trellis_lattice::message::command::StringMap;
 use trellis_provider_sdk as sdk;
 
 use super::Running;
+use super::standing::Board;
 use super::supervisor::{Supervisor, guarded};
 use crate::announce::Announcer;
 use crate::error::{Error, ErrorKind, Result};
@@ -89,12 +90,14 @@ pub(crate) async fn start(with: Start<'_>, spec: Spec) -> Result<Arc<Running>> {
     })?;
     let (drain, drain_limit) = tokio::sync::watch::channel(Duration::ZERO);
     let stop = CancellationToken::new();
+    let (board, standing) = Board::new();
     let supervisor = Supervisor {
         id: spec.id.clone(),
         host: with.host.clone(),
         provider: Arc::clone(&provider),
         view: Arc::clone(with.view),
         announcer: with.announcer.clone(),
+        board,
         drain_limit,
         stop: stop.clone(),
     };
@@ -106,7 +109,7 @@ pub(crate) async fn start(with: Start<'_>, spec: Spec) -> Result<Arc<Running>> {
     });
     let task = AbortOnDropHandle::new(task);
     let description = provider.description();
-    Ok(Arc::new(Running { id: spec.id, description, provider, drain, stop, ended, task }))
+    Ok(Arc::new(Running { id: spec.id, description, provider, drain, stop, ended, standing, task }))
 }
 
 /// Makes `dir` and what is above it, readable by its owner only.

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 use trellis_lattice::id::{EntityId, LinkName};
+use trellis_lattice::message::inventory::{LinkState, ProviderLink};
 use trellis_lattice::message::link::Link;
 use trellis_provider_sdk::{ActiveLink, Role};
 
@@ -13,6 +14,8 @@ use crate::records::{Configs, merge};
 
 /// The wait after the first failure; it doubles with each further one.
 const FIRST_RETRY: Duration = Duration::from_secs(1);
+/// The longest reason that is kept, in characters.
+const MAX_REASON: usize = 500;
 /// The longest wait.
 const LAST_RETRY: Duration = Duration::from_secs(60);
 
@@ -75,7 +78,7 @@ enum State {
     /// The provider has it, as it is here. Leads out: the records change, or the link goes.
     Up,
     /// The provider refused it, or a config is missing. Leads out: the records change, the time comes, the link goes.
-    Failed { failures: u32, retry_at: Instant },
+    Failed { failures: u32, retry_at: Instant, reason: String },
 }
 
 #[derive(Debug, Clone)]
@@ -101,8 +104,8 @@ pub(super) enum Action {
 pub(super) enum Outcome {
     /// The provider has it.
     Established,
-    /// It does not.
-    Failed,
+    /// It does not, for that reason.
+    Failed(String),
 }
 
 /// All links of one provider.
@@ -142,13 +145,35 @@ impl Delivery {
         };
         let (state, up) = match outcome {
             Outcome::Established => (State::Up, wanted.ready.clone().ok()),
-            Outcome::Failed => {
+            Outcome::Failed(reason) => {
                 let failures = failures_before + 1;
                 let wait = FIRST_RETRY.saturating_mul(1 << (failures - 1).min(6)).min(LAST_RETRY);
-                (State::Failed { failures, retry_at: now + wait }, up_before)
+                let reason = reason.chars().take(MAX_REASON).collect();
+                (State::Failed { failures, retry_at: now + wait, reason }, up_before)
             }
         };
         self.entries.insert(key, Entry { tried: wanted, up, state });
+    }
+
+    /// How a link that is wanted stands.
+    pub(super) fn standing(&self, key: &LinkKey, wanted: &Wanted) -> ProviderLink {
+        let tried = self.entries.get(key).filter(|entry| entry.tried == *wanted);
+        let (state, reason) = match tried.map(|entry| &entry.state) {
+            None => (LinkState::Pending, None),
+            Some(State::Up) => (LinkState::Up, None),
+            Some(State::Failed { reason, .. }) => (LinkState::Failed, Some(reason.clone())),
+        };
+        let link = &wanted.link;
+        ProviderLink {
+            source_id: link.source_id.clone(),
+            target: link.target.clone(),
+            name: link.name.clone(),
+            wit_namespace: link.wit_namespace.clone(),
+            wit_package: link.wit_package.clone(),
+            fingerprint: wanted.ready.as_ref().ok().map(|active| link.fingerprint(&active.config)),
+            state,
+            reason,
+        }
     }
 
     /// When a link that failed is to be tried again.
@@ -180,6 +205,7 @@ mod tests {
     use std::sync::Arc;
     use std::time::Duration;
     use tokio::time::Instant;
+    use trellis_lattice::message::inventory::LinkState;
     use trellis_provider_sdk::{Role, StringMap};
 
     fn configs(pairs: &[(&str, &str)]) -> Configs {
@@ -240,7 +266,7 @@ mod tests {
         let start = Instant::now();
         let mut at = |millis, links: &super::Table| {
             let now = start + Duration::from_millis(millis);
-            run(&mut delivery, links, &configs(&[]), Outcome::Failed, now).len()
+            run(&mut delivery, links, &configs(&[]), Outcome::Failed("no".to_owned()), now).len()
         };
         assert_eq!((at(0, &links), at(999, &links), at(1_000, &links)), (1, 0, 1));
         assert_eq!((at(2_999, &links), at(3_000, &links)), (0, 1), "the wait doubles");
@@ -258,7 +284,7 @@ mod tests {
         let mut delivery = Delivery::default();
         let now = Instant::now();
         run(&mut delivery, &links, &configs(&[("c", "1")]), Outcome::Established, now);
-        let told = run(&mut delivery, &links, &configs(&[]), Outcome::Failed, now);
+        let told = run(&mut delivery, &links, &configs(&[]), Outcome::Failed("no".to_owned()), now);
         assert!(told[0].contains("no such config: c"), "{told:?}");
         assert_eq!(delivery.up().count(), 1);
         assert_eq!(run(&mut delivery, &table(&[]), &configs(&[]), Outcome::Established, now), ["down a"]);
@@ -274,5 +300,30 @@ mod tests {
         assert_eq!(roles("http"), [Role::Source]);
         assert_eq!(roles("app"), [Role::Target]);
         assert_eq!(roles("other"), []);
+    }
+
+    #[test]
+    fn a_link_is_pending_until_its_present_content_was_tried() {
+        let mut linked = link("a", "default", "wasi:keyvalue/store", "kv");
+        linked.target_config = vec!["c".parse().expect("valid")];
+        let links = table(&[linked]);
+        let mut delivery = Delivery::default();
+        let standing = |delivery: &Delivery, configs: &Configs| {
+            let wanted = wanted(&"kv".parse().expect("valid"), &links, configs);
+            let (key, wanted) = wanted.first_key_value().expect("one link");
+            let told = delivery.standing(key, wanted);
+            (told.state, told.reason, told.fingerprint)
+        };
+        let (one, two) = (configs(&[("c", "1")]), configs(&[("c", "2")]));
+        let before = standing(&delivery, &one);
+        assert_eq!((before.0, before.1), (LinkState::Pending, None));
+        run(&mut delivery, &links, &one, Outcome::Failed("port in use".to_owned()), Instant::now());
+        assert_eq!(standing(&delivery, &one), (LinkState::Failed, Some("port in use".to_owned()), before.2.clone()));
+        let changed = standing(&delivery, &two);
+        assert_eq!(changed.0, LinkState::Pending);
+        assert_ne!(changed.2, before.2);
+        run(&mut delivery, &links, &two, Outcome::Established, Instant::now());
+        assert_eq!(standing(&delivery, &two), (LinkState::Up, None, changed.2));
+        assert_eq!(standing(&delivery, &configs(&[])).2, None, "its config is gone");
     }
 }

@@ -3,6 +3,7 @@
 mod builtin;
 mod delivery;
 mod health;
+mod standing;
 mod supervisor;
 
 use std::sync::Arc;
@@ -11,6 +12,7 @@ use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
 use trellis_lattice::id::EntityId;
+use trellis_lattice::message::inventory::ProviderLink;
 use trellis_lattice::message::presence::Running as Presented;
 use trellis_provider_sdk as sdk;
 
@@ -24,6 +26,7 @@ pub(crate) struct Running {
     drain: tokio::sync::watch::Sender<Duration>,
     stop: CancellationToken,
     ended: CancellationToken,
+    standing: standing::Reader,
     task: AbortOnDropHandle<()>,
 }
 
@@ -42,6 +45,11 @@ impl Running {
     pub(crate) fn presented(&self) -> Presented {
         let exports = self.description.serves.iter().map(|interface| (interface.clone(), None)).collect();
         Presented { id: self.id.clone(), exports }
+    }
+
+    /// How each of its links stands.
+    pub(crate) fn links(&self) -> Vec<ProviderLink> {
+        self.standing.now()
     }
 
     /// Whether it calls actors, as an HTTP server does: it is stopped before them, others after.

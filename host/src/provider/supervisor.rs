@@ -16,6 +16,7 @@ use trellis_provider_sdk::{Health, LinkError, Provider};
 
 use super::delivery::{Action, Delivery, Outcome, Wanted, wanted};
 use super::health;
+use super::standing::Board;
 use crate::announce::{self, Announcer};
 use crate::records::View;
 
@@ -35,6 +36,7 @@ pub(super) struct Supervisor {
     pub(super) provider: Arc<dyn Provider>,
     pub(super) view: Arc<View>,
     pub(super) announcer: Announcer,
+    pub(super) board: Board,
     pub(super) drain_limit: watch::Receiver<Duration>,
     pub(super) stop: CancellationToken,
 }
@@ -73,6 +75,7 @@ impl Supervisor {
     async fn deliver(&self, delivery: &mut Delivery) {
         let wanted = wanted(&self.id, &self.view.links(), &self.view.configs());
         delivery.forget(&wanted);
+        let mut is_news = self.board.show_all(&wanted, delivery);
         for action in delivery.plan(&wanted, Instant::now()) {
             if self.stop.is_cancelled() {
                 return;
@@ -80,13 +83,18 @@ impl Supervisor {
             match action {
                 Action::Up(key, wanted) => {
                     let outcome = self.link_up(&wanted).await;
-                    delivery.tried(key, wanted, outcome, Instant::now());
+                    delivery.tried(key.clone(), wanted.clone(), outcome, Instant::now());
+                    is_news |= self.board.show(key.clone(), delivery.standing(&key, &wanted));
                 }
                 Action::Down(key, active) => {
                     self.link_down(&active).await;
                     delivery.removed(&key);
                 }
             }
+        }
+        if is_news {
+            let data = json!({"host_id": self.host.as_str(), "provider_id": self.id.as_str()});
+            self.announcer.emit(EventName::ProviderLinksChanged, data);
         }
     }
 
@@ -110,7 +118,7 @@ impl Supervisor {
             "link failed"
         );
         self.announcer.emit(EventName::LinkdefSetFailed, announce::link_set(&wanted.link, Some(&error)));
-        Outcome::Failed
+        Outcome::Failed(error)
     }
 
     async fn link_down(&self, active: &trellis_provider_sdk::ActiveLink) {

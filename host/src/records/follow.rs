@@ -52,6 +52,15 @@ pub(super) async fn configs(Follow { store, view, kept, told }: Follow) {
     follow(&store, key::CONFIGS, kept.clone(), publish).await;
 }
 
+/// Keeps the view's guards as its links and configs say. Never returns.
+pub(super) async fn guards(view: Arc<View>) {
+    let mut changes = view.changes();
+    loop {
+        view.renew_guards();
+        changes.next().await;
+    }
+}
+
 /// Learns from the lattice's lease which wadm's commands still count. Never returns.
 pub(super) async fn lease(store: SharedStore, told: Arc<Told>) {
     let publish = |known: &Known, _| {

@@ -18,11 +18,14 @@ use tokio::sync::watch;
 use tokio_util::task::AbortOnDropHandle;
 use trellis_lattice::id::ConfigName;
 use trellis_lattice::message::command::StringMap;
+use trellis_lattice::message::invocation::Head;
+use trellis_lattice::message::link::Link;
 use trellis_lattice::store::SharedStore;
 
 use self::follow::Follow;
 use crate::error::{Error, ErrorKind, Result};
 use crate::links::Table;
+use crate::resilience::{Guard, Guards};
 use crate::standing::Told;
 
 /// How long the store is waited for when there is something to go by without it.
@@ -35,6 +38,8 @@ const STORE_TIMEOUT: Duration = Duration::from_secs(5);
 pub(crate) struct View {
     links: ArcSwap<Table>,
     configs: ArcSwap<Configs>,
+    /// Written by [`follow::guards`] alone.
+    guards: ArcSwap<Guards>,
     progress: watch::Sender<Progress>,
 }
 
@@ -65,6 +70,11 @@ impl View {
         self.configs.load_full()
     }
 
+    /// The guard of the link that a call goes over, if that link has a policy.
+    pub(crate) fn guard(&self, head: &Head) -> Option<Arc<Guard>> {
+        self.guards.load().find(head)
+    }
+
     /// Wakes whenever links or configs changed.
     pub(crate) fn changes(&self) -> Changes {
         Changes(self.progress.subscribe())
@@ -76,6 +86,18 @@ impl View {
         let view = Self::default();
         view.links.store(Arc::new(table));
         Arc::new(view)
+    }
+
+    /// Makes the guards of the links as they are now.
+    fn renew_guards(&self) {
+        let complain = |link: &Link, error: &str| {
+            tracing::warn!(
+                actor_id = %link.source_id, link_name = %link.name, error,
+                "link goes on as before, its source config cannot be read"
+            );
+        };
+        let guards = Guards::new(&self.links(), &self.configs(), &self.guards.load(), complain);
+        self.guards.store(Arc::new(guards));
     }
 
     fn set_links(&self, table: Table) {
@@ -133,7 +155,7 @@ pub(crate) struct Kept {
 pub(crate) struct Records {
     store: SharedStore,
     view: Arc<View>,
-    _watches: [AbortOnDropHandle<()>; 4],
+    _watches: [AbortOnDropHandle<()>; 5],
 }
 
 impl Records {
@@ -153,6 +175,7 @@ impl Records {
         let watches = [
             tokio::spawn(follow::links(links)),
             tokio::spawn(follow::configs(configs)),
+            tokio::spawn(follow::guards(Arc::clone(&view))),
             tokio::spawn(follow::lease(Arc::clone(&store), told)),
             tokio::spawn(keep),
         ]

@@ -1,6 +1,7 @@
 //! Changing the records: every write says what it expects to find, so that concurrent writers lose nothing.
 
 use std::future::Future;
+use std::sync::Arc;
 
 use bytes::Bytes;
 use trellis_lattice::error::ErrorKind as LatticeErrorKind;
@@ -9,9 +10,10 @@ use trellis_lattice::message::command::{DeleteLink, StringMap};
 use trellis_lattice::message::link::Link;
 use trellis_lattice::store::{Expect, Record, Revision};
 
-use super::{Records, STORE_TIMEOUT, key, missing_configs};
+use super::{Configs, Records, STORE_TIMEOUT, key, merge, missing_configs};
 use crate::error::{Error, ErrorKind, Result};
 use crate::links;
+use crate::resilience::{Policy, says_something};
 
 /// How often a write is tried again when another writer was first.
 const ATTEMPTS: usize = 8;
@@ -26,7 +28,9 @@ impl Records {
         if let Some(defect) = links::defect(link) {
             return Err(Error::new(ErrorKind::Config, defect));
         }
-        self.require_configs(link.source_config.iter().chain(&link.target_config)).await?;
+        self.require_configs(link.target_config.iter()).await?;
+        let source = self.require_configs(link.source_config.iter()).await?;
+        check(link, &source.into_iter().flatten().collect())?;
         for _ in 0..ATTEMPTS {
             if let Some(revision) = self.try_put_link(link).await? {
                 return self.withdraw_if_second(link, revision).await;
@@ -101,14 +105,16 @@ impl Records {
         Ok(found.into_iter().map(|(_, link)| link).collect())
     }
 
-    async fn require_configs(&self, names: impl Iterator<Item = &ConfigName>) -> Result<()> {
-        let mut missing = Vec::new();
+    /// The configs `names`, in order.
+    async fn require_configs(&self, names: impl Iterator<Item = &ConfigName>) -> Result<Vec<StringMap>> {
+        let (mut found, mut missing) = (Vec::new(), Vec::new());
         for name in names {
-            if self.get_config(name).await?.is_none() {
-                missing.push(name.as_str());
+            match self.get_config(name).await? {
+                Some(config) => found.push(config),
+                None => missing.push(name.as_str()),
             }
         }
-        if missing.is_empty() { Ok(()) } else { Err(Error::new(ErrorKind::NotFound, missing_configs(&missing))) }
+        if missing.is_empty() { Ok(found) } else { Err(Error::new(ErrorKind::NotFound, missing_configs(&missing))) }
     }
 
     /// The config `name`, as the store has it.
@@ -124,8 +130,26 @@ impl Records {
     }
 
     /// Writes the config `name`; the last writer wins.
+    ///
+    /// # Errors
+    /// `Config` when a link that this host knows has it at its source's side and could not be read with it.
     pub(crate) async fn put_config(&self, name: &ConfigName, config: &StringMap) -> Result<()> {
+        if says_something(config) {
+            self.check_users(name, config)?;
+        }
         within("write a config", self.store.put(&key::config(name), json(config), Expect::Any)).await.map(drop)
+    }
+
+    fn check_users(&self, name: &ConfigName, config: &StringMap) -> Result<()> {
+        let mut configs = Configs::clone(&self.view.configs());
+        configs.insert(name.clone(), Arc::new(config.clone()));
+        for entry in self.view.links().iter().filter(|entry| entry.link.source_config.contains(name)) {
+            // One that lacks another config says so itself.
+            if let Ok(merged) = merge(&configs, &entry.link.source_config) {
+                check(&entry.link, &merged)?;
+            }
+        }
+        Ok(())
     }
 
     /// Deletes the config `name`. That it is not there is a success.
@@ -149,6 +173,12 @@ impl Records {
         let records = within("read claims", self.store.list(key::CLAIMS)).await?;
         Ok(records.iter().filter_map(|record| serde_json::from_slice(&record.value).ok()).collect())
     }
+}
+
+/// Whether `config` of its source's side says of a link what can be read.
+fn check(link: &Link, config: &StringMap) -> Result<()> {
+    let of_link = |error| Error::new(ErrorKind::Config, format!("link {} of {}: {error}", link.name, link.source_id));
+    Policy::parse(config).map(drop).map_err(of_link)
 }
 
 fn conflicting(wanted: &Link, other: &Link) -> Error {

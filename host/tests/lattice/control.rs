@@ -113,7 +113,7 @@ async fn a_provider_is_started_once_and_stopped_once() {
     let inventory = ask(&cluster, &format!("host.get.{id}"), "").await;
     let expected = json!([{
         "id": "echo", "image_ref": "builtin:echo", "name": "echo for tests", "revision": 0,
-        "annotations": {"note": "kept"},
+        "annotations": {"note": "kept"}, "links": [],
     }]);
     assert_eq!(inventory["response"]["providers"], expected);
     assert_eq!(ask(&cluster, &to_stop, &stop).await["success"], true);

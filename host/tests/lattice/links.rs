@@ -3,6 +3,10 @@
 use std::time::Duration;
 
 use futures::future::join_all;
+use trellis_lattice::control::Client;
+use trellis_lattice::error::{CallError, CallErrorKind};
+use trellis_lattice::id::HostId;
+use trellis_lattice::message::inventory::{LinkState, ProviderLink};
 
 use crate::cluster::{Cluster, eventually, link, provider};
 
@@ -76,9 +80,25 @@ async fn a_link_that_the_provider_refuses_is_told_and_tried_again() {
     client.put_link(&refused).await.expect("put");
     let event = events.next("linkdef_set_failed").await;
     assert_eq!(event["error"], "the port is in use");
+    assert_eq!(events.next("provider_links_changed").await["provider_id"], "echo");
+    let failed = standing(&client, a.id(), "echo").await;
+    assert_eq!((failed.state, failed.reason.as_deref()), (LinkState::Failed, Some("the port is in use")));
+    assert_eq!(failed.fingerprint, Some(refused.fingerprint(&[("greeting".to_owned(), "refuse".to_owned())].into())));
     client.put_config(&config, &[("greeting".to_owned(), "ah ".to_owned())].into()).await.expect("put");
     let expected = |outcome: &Result<String, _>| outcome.as_deref().is_ok_and(|text| text == "ah hello");
     cluster.call_until(("probe", "test:echo/echo"), expected).await.expect("answers");
+    let up = standing(&client, a.id(), "echo").await;
+    assert_eq!((up.state, up.reason), (LinkState::Up, None), "what recovers clears by itself");
+    assert_ne!(up.fingerprint, failed.fingerprint);
+}
+
+/// The one link of a provider, as its host says that it stands.
+async fn standing(client: &Client, host: &HostId, provider: &str) -> ProviderLink {
+    let inventory = client.inventory(host).await.expect("answered");
+    let provider = inventory.providers.iter().find(|entry| entry.id.as_str() == provider).expect("it runs");
+    let links = provider.links.as_deref().expect("hosts of ours say it");
+    assert_eq!(links.len(), 1, "{links:?}");
+    links[0].clone()
 }
 
 #[tokio::test]
@@ -99,4 +119,42 @@ async fn a_config_is_gone_when_it_is_deleted() {
     });
     let error = tokio::time::timeout(Duration::from_secs(20), error).await.expect("in time");
     assert!(error.contains("no such config: c"), "{error}");
+}
+
+#[tokio::test]
+async fn a_breaker_opens_at_a_target_that_is_gone_and_closes_when_it_is_back() {
+    let cluster = Cluster::new();
+    let a = cluster.host("a").await;
+    let client = cluster.client();
+    let config = "careful".parse().expect("valid");
+    let settings = [("timeout", "5s"), ("retries", "1"), ("breaker_failures", "3"), ("breaker_pause", "400ms")];
+    let settings = settings.map(|(key, value)| (key.to_owned(), value.to_owned()));
+    client.put_config(&config, &settings.clone().into()).await.expect("put");
+    client.start_provider(&provider(a.id(), "probe", "probe")).await.expect("starts");
+    let mut guarded = link("probe", "test:echo/echo", "echo");
+    guarded.source_config = vec![config.clone()];
+    client.put_link(&guarded).await.expect("put");
+
+    let is_open = |outcome: &Result<String, CallError>| {
+        outcome.as_ref().is_err_and(|error| {
+            error.kind == CallErrorKind::Overloaded
+                && error.retry_after.is_some_and(|after| after <= Duration::from_millis(400))
+                && error.message.starts_with("breaker of link default of probe is open, retry in ")
+        })
+    };
+    cluster.call_until(("probe", "test:echo/echo"), is_open).await.expect_err("nobody runs it");
+    client.start_provider(&provider(a.id(), "echo", "echo")).await.expect("starts");
+    cluster.call_until(("probe", "test:echo/echo"), Result::is_ok).await.expect("half open, then closed");
+    for _ in 0..5 {
+        cluster.call("probe", "test:echo/echo", "hello").await.expect("closed");
+    }
+
+    let wrong = [settings.as_slice(), &[("retries".to_owned(), "many".to_owned())]].concat();
+    let error = client.put_config(&config, &wrong.into_iter().collect()).await.expect_err("refused").to_string();
+    assert!(error.contains("link default of probe") && error.contains("\"retries\" is \"many\""), "{error}");
+    let other = "wrong".parse().expect("valid");
+    client.put_config(&other, &[("timeout".to_owned(), "5".to_owned())].into()).await.expect("nothing uses it");
+    guarded.source_config.push(other);
+    let error = client.put_link(&guarded).await.expect_err("refused").to_string();
+    assert!(error.contains("\"timeout\" is \"5\"") && error.contains("30s"), "{error}");
 }

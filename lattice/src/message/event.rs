@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use crate::id::HostId;
 
-/// The 17 events of lattice v1.
+/// The 17 events of lattice v1, and one of ours.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[expect(missing_docs, reason = "named as lattice v1 names them")]
 pub enum EventName {
@@ -28,6 +28,8 @@ pub enum EventName {
     ConfigSet,
     ConfigDeleted,
     LabelsChanged,
+    /// Ours: links of a provider stand otherwise than before, which the host's inventory says.
+    ProviderLinksChanged,
 }
 
 impl EventName {
@@ -51,6 +53,7 @@ impl EventName {
             Self::ConfigSet => "config_set",
             Self::ConfigDeleted => "config_deleted",
             Self::LabelsChanged => "labels_changed",
+            Self::ProviderLinksChanged => "provider_links_changed",
         }
     }
 }

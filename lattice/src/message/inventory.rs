@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::id::{EntityId, HostId, LatticeName};
+use crate::id::{EntityId, HostId, LatticeName, LinkName};
 use crate::message::command::{ComponentLimits, StringMap};
 
 /// The answer to `host.ping`.
@@ -112,4 +112,82 @@ pub struct ProviderEntry {
     /// As they came with the command.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub annotations: Option<StringMap>,
+    /// How each link stands that this provider is an end of, as far as its host knows links. Ours; hosts of lattice v1
+    /// do not say it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub links: Option<Vec<ProviderLink>>,
+}
+
+/// A link of a provider in an inventory.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ProviderLink {
+    /// Who calls.
+    pub source_id: EntityId,
+    /// Who is called.
+    pub target: EntityId,
+    /// Its name.
+    pub name: LinkName,
+    /// E.g. `wasi`.
+    pub wit_namespace: String,
+    /// E.g. `keyvalue`.
+    pub wit_package: String,
+    /// Of which content of it `state` speaks; see [`Link::fingerprint`](super::link::Link::fingerprint). Absent when a
+    /// config of it is missing.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fingerprint: Option<String>,
+    /// How it stands.
+    pub state: LinkState,
+    /// Why it failed, for people.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+}
+
+/// How a link of a provider stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum LinkState {
+    /// The provider has it.
+    Up,
+    /// The provider could not establish it, and is asked again later.
+    Failed,
+    /// The provider was not asked yet; or a newer host says something that is not known here.
+    #[serde(other)]
+    Pending,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{LinkState, ProviderEntry, ProviderLink};
+
+    fn link(state: LinkState) -> ProviderLink {
+        ProviderLink {
+            source_id: "http".parse().expect("valid"),
+            target: "web".parse().expect("valid"),
+            name: "default".parse().expect("valid"),
+            wit_namespace: "wasi".to_owned(),
+            wit_package: "http".to_owned(),
+            fingerprint: None,
+            state,
+            reason: None,
+        }
+    }
+
+    #[test]
+    fn states_of_links_are_words_and_unknown_ones_are_pending() {
+        for (state, word) in [(LinkState::Up, "up"), (LinkState::Failed, "failed"), (LinkState::Pending, "pending")] {
+            let value = serde_json::to_value(link(state)).expect("JSON");
+            assert_eq!(value["state"], word);
+            assert_eq!(serde_json::from_value::<ProviderLink>(value).expect("read"), link(state));
+        }
+        let mut value = serde_json::to_value(link(LinkState::Up)).expect("JSON");
+        value["state"] = "resting".into();
+        assert_eq!(serde_json::from_value::<ProviderLink>(value).expect("read").state, LinkState::Pending);
+    }
+
+    #[test]
+    fn a_provider_of_lattice_v1_says_nothing_of_its_links() {
+        let entry: ProviderEntry = serde_json::from_str(r#"{"id": "http", "revision": 0}"#).expect("read");
+        assert_eq!(entry.links, None);
+        assert!(!serde_json::to_string(&entry).expect("JSON").contains("links"));
+    }
 }

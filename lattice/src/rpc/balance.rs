@@ -170,7 +170,7 @@ fn lighter_of_two<'a, T: Loaded>(
 
 /// What retries may cost: a fifth of the calls, and a few in reserve.
 #[derive(Debug)]
-pub(super) struct RetryBudget(AtomicI64);
+pub struct RetryBudget(AtomicI64);
 
 const RETRY: i64 = 1000;
 const DEPOSIT: i64 = RETRY / 5;
@@ -184,14 +184,14 @@ impl Default for RetryBudget {
 
 impl RetryBudget {
     /// A call is made for the first time.
-    pub(super) fn deposit(&self) {
+    pub fn deposit(&self) {
         if self.0.load(Ordering::Relaxed) < RESERVE {
             self.0.fetch_add(DEPOSIT, Ordering::Relaxed);
         }
     }
 
     /// Whether a retry may be made; if so, it is paid.
-    pub(super) fn withdraw(&self) -> bool {
+    pub fn withdraw(&self) -> bool {
         let paid = |saved: i64| (saved >= RETRY).then_some(saved - RETRY);
         self.0.fetch_update(Ordering::Relaxed, Ordering::Relaxed, paid).is_ok()
     }

@@ -30,7 +30,7 @@ mod server;
 mod slot;
 mod stream;
 
-use self::balance::RetryBudget;
+pub use self::balance::RetryBudget;
 use self::client::Client;
 use self::core::Core;
 pub use self::core::Refused;

@@ -18,7 +18,7 @@ use super::owner::OWNED;
 use super::presence::{Believes, News, Roll, SUSPECT};
 use super::records::Records;
 use super::sight::{SeenHost, Sight};
-use super::told::{self, Told};
+use super::told::Told;
 use super::{LinkKey, Owned};
 use crate::intent::AppName;
 
@@ -40,8 +40,6 @@ pub(super) struct Eye {
     /// Hosts that were there before this wadm was, and were not heard since.
     remembered: BTreeMap<HostId, Arc<Answer>>,
     since: Instant,
-    /// Why links failed, by the hosts that said so.
-    failures: BTreeMap<(HostId, LinkKey), String>,
     pub(super) links: Records<Link>,
     pub(super) configs: Records<StringMap>,
     pub(super) owned: Records<Owned>,
@@ -58,7 +56,6 @@ impl Eye {
             believes,
             roll: Roll::default(),
             details: BTreeMap::new(),
-            failures: BTreeMap::new(),
             links: Records::default(),
             configs: Records::default(),
             owned: Records::default(),
@@ -96,7 +93,6 @@ impl Eye {
             News::None => false,
             News::Gone => {
                 self.details.remove(&host);
-                self.failures.retain(|(of, _), _| *of != host);
                 true
             }
             News::Changed => {
@@ -107,15 +103,8 @@ impl Eye {
         }
     }
 
-    /// Takes in an event: it says what to look at, and why something failed.
+    /// Takes in an event: it says whom to ask.
     pub(super) fn told(&mut self, told: &Told, now: Instant) {
-        match &told.news {
-            told::News::LinkFailed { link, reason } => {
-                self.failures.insert((told.host.clone(), link.clone()), reason.clone());
-            }
-            told::News::LinkSet(link) => self.failures.retain(|(_, of), _| of != link),
-            _ => {}
-        }
         if let Some(detail) = self.details.get_mut(&told.host) {
             detail.touched(now);
         }
@@ -158,7 +147,6 @@ impl Eye {
         for host in long.map(|(host, _)| host.clone()).collect::<Vec<_>>() {
             self.roll.forget(&host);
             self.details.remove(&host);
-            self.failures.retain(|(of, _), _| *of != host);
         }
         if now.duration_since(self.since) > FORGET {
             self.remembered.clear();
@@ -191,7 +179,6 @@ impl Eye {
         Sight {
             at: now,
             hosts: remembered.chain(hosts).collect(),
-            failures: self.failures.clone(),
             links: links.map(|links| links.map(|(_, link)| (LinkKey::of(link), link.clone())).collect()),
             configs: configs.map(|configs| {
                 configs.filter_map(|(name, config)| Some((ConfigName::parse(name).ok()?, config.clone()))).collect()

@@ -101,8 +101,8 @@ pub struct Provider {
     pub config: Option<Vec<ConfigName>>,
     /// Whether it does its work.
     pub readiness: Readiness,
-    /// What became of the links that were delivered to it; those it says nothing about are absent.
-    pub links: BTreeMap<LinkKey, Health>,
+    /// How its links stand, as far as its host knows links; `None` when the host does not say.
+    pub links: Option<Arc<BTreeMap<LinkKey, LinkStanding>>>,
 }
 
 /// An exported interface, with the signature of its type unless everyone has it built in.
@@ -160,11 +160,23 @@ impl Readiness {
     }
 }
 
-/// What became of a link at a provider.
+/// How a link stands at a provider.
 #[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LinkStanding {
+    /// How.
+    pub health: Health,
+    /// Of which content that is said, by [`Link::fingerprint`](trellis_lattice::message::link::Link::fingerprint);
+    /// `None` when not known.
+    pub fingerprint: Option<String>,
+}
+
+/// What became of a link at a provider, in the order of how bad that is.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Health {
     /// It stands.
     Established,
+    /// It was not tried yet.
+    Pending,
     /// It could not be established, e.g. because a port is in use.
     Failed {
         /// What the provider said, for people.

@@ -5,10 +5,10 @@ use std::sync::Arc;
 
 use trellis_lattice::id::EntityId;
 use trellis_lattice::message::command::StringMap;
-use trellis_lattice::message::inventory::{ComponentEntry, HostInventory, ProviderEntry};
+use trellis_lattice::message::inventory::{ComponentEntry, HostInventory, LinkState, ProviderEntry, ProviderLink};
 use trellis_lattice::message::presence::Running;
 
-use super::{Actor, Capacity, Inventory, Limits, Owner, Provider, Readiness};
+use super::{Actor, Capacity, Health, Inventory, Limits, LinkKey, LinkStanding, Owner, Provider, Readiness};
 
 /// What a host says of itself.
 #[derive(Debug, Clone, PartialEq)]
@@ -76,9 +76,37 @@ fn provider(entry: &ProviderEntry) -> (EntityId, Provider) {
         owner: owner(entry.annotations.as_ref()),
         config: None,
         readiness: Readiness::Running,
-        links: BTreeMap::new(),
+        links: entry.links.as_ref().map(|links| Arc::new(standings(links))),
     };
     (entry.id.clone(), provider)
+}
+
+/// Of a link from a provider to itself, which has two entries, the worse one stands.
+fn standings(links: &[ProviderLink]) -> BTreeMap<LinkKey, LinkStanding> {
+    let mut standings: BTreeMap<LinkKey, LinkStanding> = BTreeMap::new();
+    for link in links {
+        let health = match link.state {
+            LinkState::Up => Health::Established,
+            LinkState::Pending => Health::Pending,
+            LinkState::Failed => Health::Failed { reason: link.reason.clone().unwrap_or_default() },
+        };
+        let standing = LinkStanding { health, fingerprint: link.fingerprint.clone() };
+        let known = standings.entry(key(link)).or_insert_with(|| standing.clone());
+        if known.health < standing.health {
+            *known = standing;
+        }
+    }
+    standings
+}
+
+fn key(link: &ProviderLink) -> LinkKey {
+    LinkKey {
+        source: link.source_id.clone(),
+        name: link.name.clone(),
+        namespace: link.wit_namespace.clone(),
+        package: link.wit_package.clone(),
+        target: link.target.clone(),
+    }
 }
 
 fn owner(annotations: Option<&StringMap>) -> Option<Arc<Owner>> {

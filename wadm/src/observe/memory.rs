@@ -86,7 +86,8 @@ async fn keep(store: SharedStore, mut heard: watch::Receiver<Said>) {
 
 /// What is kept of an inventory: all but what changes by itself.
 fn text_of(inventory: &HostInventory) -> Vec<u8> {
-    let kept = HostInventory { uptime_human: String::new(), uptime_seconds: 0, fence: None, ..inventory.clone() };
+    let mut kept = HostInventory { uptime_human: String::new(), uptime_seconds: 0, fence: None, ..inventory.clone() };
+    kept.providers.iter_mut().for_each(|provider| provider.links = None);
     serde_json::to_vec(&kept).expect("an inventory has a JSON form")
 }
 

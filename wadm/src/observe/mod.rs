@@ -25,8 +25,8 @@ use trellis_lattice::message::link::Link;
 
 pub use self::attempt::{Attempt, AttemptState, Backoff};
 pub use self::host::{
-    Actor, CORDON_LABEL, Capacity, DRAIN_LABEL, Export, Health, Host, Inventory, Limits, Provider, Readiness, Seen,
-    TAINT_PREFIX, WEIGHT_LABEL,
+    Actor, CORDON_LABEL, Capacity, DRAIN_LABEL, Export, Health, Host, Inventory, Limits, LinkStanding, Provider,
+    Readiness, Seen, TAINT_PREFIX, WEIGHT_LABEL,
 };
 pub use self::owner::{GENERATION, LinkKey, Owned, Owner};
 

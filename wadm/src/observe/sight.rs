@@ -13,7 +13,7 @@ use trellis_lattice::message::presence::State;
 
 use super::inventory::Answer;
 use super::presence::SUSPECT;
-use super::{Attempt, Capacity, Health, Host, Inventory, LinkKey, Observed, Owned, Rollout, Seen, View};
+use super::{Attempt, Capacity, Host, LinkKey, Observed, Owned, Rollout, Seen, View};
 use crate::clock::Clock;
 use crate::intent::AppName;
 use crate::plan::ActionKey;
@@ -23,8 +23,6 @@ use crate::plan::ActionKey;
 pub(crate) struct Sight {
     pub(crate) at: Instant,
     pub(crate) hosts: BTreeMap<HostId, SeenHost>,
-    /// Why links failed, by the hosts that said so.
-    pub(super) failures: BTreeMap<(HostId, LinkKey), String>,
     pub(super) links: Option<BTreeMap<LinkKey, Link>>,
     pub(super) configs: Option<BTreeMap<ConfigName, StringMap>>,
     pub(super) owned: Option<BTreeMap<AppName, Owned>>,
@@ -58,7 +56,7 @@ impl Sight {
             None => View::Settled,
             Some(why) => View::Unsettled { why: why.clone() },
         };
-        let hosts = self.hosts.iter().map(|(id, seen)| (id.clone(), self.host(id, seen, clock)));
+        let hosts = self.hosts.iter().map(|(id, seen)| (id.clone(), host(id, seen, clock)));
         Observed {
             view,
             hosts: hosts.collect(),
@@ -79,35 +77,23 @@ impl Sight {
     pub(super) fn said(&self) -> impl Iterator<Item = (&HostId, &Arc<HostInventory>)> {
         self.hosts.iter().filter_map(|(host, seen)| Some((host, &seen.inventory.as_ref()?.said)))
     }
+}
 
-    fn host(&self, id: &HostId, seen: &SeenHost, clock: Clock) -> Host {
-        let state = match seen.state {
-            _ if seen.silent > SUSPECT => Seen::Silent { since: clock.at(seen.heard) },
-            State::Ready => Seen::Present,
-            State::Draining | State::Gone => Seen::Leaving,
-        };
-        let Some(answer) = &seen.inventory else {
-            let (name, labels) = (id.to_string(), StringMap::new());
-            return Host { name, labels, capacity: Capacity::default(), seen: state, inventory: None };
-        };
-        Host {
-            name: answer.name.clone(),
-            labels: answer.labels.clone(),
-            capacity: answer.capacity,
-            seen: state,
-            inventory: Some(self.with_failures(id, answer.runs.clone())),
-        }
-    }
-
-    /// Puts in what a host told of links that failed at its providers.
-    fn with_failures(&self, id: &HostId, mut runs: Inventory) -> Inventory {
-        for ((host, link), reason) in &self.failures {
-            for end in [&link.source, &link.target] {
-                if let Some(provider) = runs.providers.get_mut(end).filter(|_| host == id) {
-                    provider.links.insert(link.clone(), Health::Failed { reason: reason.clone() });
-                }
-            }
-        }
-        runs
+fn host(id: &HostId, seen: &SeenHost, clock: Clock) -> Host {
+    let state = match seen.state {
+        _ if seen.silent > SUSPECT => Seen::Silent { since: clock.at(seen.heard) },
+        State::Ready => Seen::Present,
+        State::Draining | State::Gone => Seen::Leaving,
+    };
+    let Some(answer) = &seen.inventory else {
+        let (name, labels) = (id.to_string(), StringMap::new());
+        return Host { name, labels, capacity: Capacity::default(), seen: state, inventory: None };
+    };
+    Host {
+        name: answer.name.clone(),
+        labels: answer.labels.clone(),
+        capacity: answer.capacity,
+        seen: state,
+        inventory: Some(answer.runs.clone()),
     }
 }

@@ -3,9 +3,6 @@
 use serde_json::Value;
 use trellis_lattice::id::{EntityId, HostId};
 use trellis_lattice::message::event::{CloudEvent, EventName};
-use trellis_lattice::message::link::Link;
-
-use super::LinkKey;
 
 /// An event of a host, as far as it matters here.
 #[derive(Debug, Clone, PartialEq)]
@@ -27,10 +24,6 @@ pub(crate) enum News {
     ProviderFailed { provider: EntityId, reason: String },
     /// A provider was stopped.
     ProviderStopped(EntityId),
-    /// A link stands in the records.
-    LinkSet(LinkKey),
-    /// A link could not be put, or could not be established at one of its ends.
-    LinkFailed { link: LinkKey, reason: String },
     /// Something else: worth asking the host what it runs.
     Other,
 }
@@ -51,7 +44,6 @@ fn news(name: &str, data: &Value) -> Option<News> {
         let text = data.get("error").and_then(Value::as_str).unwrap_or("the host does not say why");
         text.chars().take(MAX_REASON).collect::<String>()
     };
-    let link = || serde_json::from_value::<Link>(data.clone()).ok().map(|link| LinkKey::of(&link));
     Some(if is(EventName::ComponentScaled) {
         let count = u32::try_from(data.get("max_instances")?.as_u64()?).ok()?;
         News::Scaled { actor: id("component_id")?, count }
@@ -63,17 +55,22 @@ fn news(name: &str, data: &Value) -> Option<News> {
         News::ProviderFailed { provider: id("provider_id")?, reason: reason() }
     } else if is(EventName::ProviderStopped) {
         News::ProviderStopped(id("provider_id")?)
-    } else if is(EventName::LinkdefSet) {
-        News::LinkSet(link()?)
-    } else if is(EventName::LinkdefSetFailed) {
-        News::LinkFailed { link: link()?, reason: reason() }
-    } else if [EventName::LabelsChanged, EventName::HealthCheckPassed, EventName::HealthCheckFailed].into_iter().any(is)
-    {
+    } else if OTHERS.into_iter().any(is) {
         News::Other
     } else {
         return None;
     })
 }
+
+/// After these it is worth asking.
+const OTHERS: [EventName; 6] = [
+    EventName::LabelsChanged,
+    EventName::HealthCheckPassed,
+    EventName::HealthCheckFailed,
+    EventName::LinkdefSet,
+    EventName::LinkdefSetFailed,
+    EventName::ProviderLinksChanged,
+];
 
 /// The longest reason that is kept, in characters.
 const MAX_REASON: usize = 1_024;

@@ -6,6 +6,7 @@ mod action;
 mod component;
 mod desired;
 mod draft;
+mod established;
 mod explain;
 mod gone;
 mod name;

@@ -2,11 +2,11 @@
 
 use super::component::Course;
 use super::desired::{App, Component, Scaler};
+use super::established;
 use super::outcome::{AppStatus, ScalerKind, ScalerStatus, State};
 use super::records::{Standing, Standpoint};
 use super::spread::Placement;
 use super::world::World;
-use crate::observe::{Health, LinkKey};
 
 /// What planning one component came to.
 pub(super) struct Result<'a> {
@@ -69,8 +69,7 @@ pub(super) fn app(world: &World<'_>, app: &App, results: &[Result<'_>], standing
         scalers.extend(all.map(|(number, scaler)| result.scaler(number, scaler)));
     }
     for link in &app.links {
-        let key = LinkKey::of(&link.link);
-        let health = || unestablished(world, &key).map(|reason| (State::Unhealthy, reason));
+        let health = || established::check(world, &link.link);
         scalers.push(record(standing, (&link.scaler, ScalerKind::Link, &link.title), health));
     }
     for config in app.configs.values() {
@@ -101,13 +100,4 @@ fn record(
     };
     let ready = u32::from(state == State::Deployed);
     ScalerStatus { id: id.to_owned(), kind, name: name.to_owned(), state, message, ready, wanted: 1 }
-}
-
-/// Where a provider could not establish a link, and what it said.
-fn unestablished(world: &World<'_>, key: &LinkKey) -> Option<String> {
-    let ends = world.providers(&key.source).iter().chain(world.providers(&key.target));
-    ends.filter(|(host, _)| world.entry(*host).host.is_here()).find_map(|(host, provider)| {
-        let Some(Health::Failed { reason }) = provider.links.get(key) else { return None };
-        Some(format!("on {}: {reason}", world.entry(*host).host.name))
-    })
 }

@@ -88,7 +88,7 @@ fn add(
         inventory.actors.insert(id, actor);
     } else {
         let reference = Some(image.into());
-        let provider = Provider { reference, owner, config: None, readiness, links: BTreeMap::new() };
+        let provider = Provider { reference, owner, config: None, readiness, links: None };
         inventory.providers.insert(id, provider);
     }
 }

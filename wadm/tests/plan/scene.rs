@@ -12,8 +12,8 @@ use trellis_lattice::message::link::Link;
 use trellis_wadm::intent::{AppIntent, AppName, Deployed, Intent};
 use trellis_wadm::manifest::Manifest;
 use trellis_wadm::observe::{
-    Actor, Attempt, AttemptState, Capacity, Health, Host, Inventory, LinkKey, Observed, Owned, Owner, Progress,
-    Provider, Readiness, Rollout, Seen, View,
+    Actor, Attempt, AttemptState, Capacity, Health, Host, Inventory, LinkKey, LinkStanding, Observed, Owned, Owner,
+    Progress, Provider, Readiness, Rollout, Seen, View,
 };
 use trellis_wadm::plan::ActionKey;
 
@@ -129,6 +129,10 @@ pub(crate) struct HostScene {
     pub(crate) actors: Vec<String>,
     #[serde(default)]
     providers: Vec<String>,
+    /// How links stand at its providers: `<provider>: <link> <state>`, where the state is `up`, `pending` or
+    /// `failed: <reason>`, of another content after `once`. A provider that is named by none does not tell.
+    #[serde(default)]
+    standing: BTreeMap<String, Vec<String>>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -286,7 +290,7 @@ impl HostScene {
     pub(crate) fn observed(&self, name: &str, now: Duration) -> Host {
         let inventory = Inventory {
             actors: self.actors.iter().map(|text| actor(text)).collect(),
-            providers: self.providers.iter().map(|text| provider(text)).collect(),
+            providers: self.providers.iter().map(|text| self.provider(text)).collect(),
         };
         Host {
             name: name.to_owned(),
@@ -300,6 +304,13 @@ impl HostScene {
             inventory: (!self.unknown).then_some(inventory),
         }
     }
+
+    fn provider(&self, text: &str) -> (EntityId, Provider) {
+        let Words { id, reference, owner, readiness, .. } = words(text);
+        let links = self.standing.get(id.as_str());
+        let links = links.map(|links| Arc::new(links.iter().map(|text| standing(text)).collect()));
+        (id, Provider { reference: Some(reference), owner, config: None, readiness, links })
+    }
 }
 
 /// The words of one thing that runs.
@@ -309,15 +320,13 @@ struct Words {
     count: u32,
     owner: Option<Arc<Owner>>,
     readiness: Readiness,
-    /// A link that could not be established.
-    broken: Option<(LinkKey, Health)>,
 }
 
 fn words(text: &str) -> Words {
     let mut parts = text.split(' ');
     let id = EntityId::parse(parts.next().expect("an id")).expect("an id");
     let reference = parts.next().expect("a reference").into();
-    let mut words = Words { id, reference, count: 1, owner: None, readiness: Readiness::Ready, broken: None };
+    let mut words = Words { id, reference, count: 1, owner: None, readiness: Readiness::Ready };
     while let Some(part) = parts.next() {
         match part {
             "of" => {
@@ -332,11 +341,6 @@ fn words(text: &str) -> Words {
                 let reason = parts.by_ref().collect::<Vec<_>>().join(" ");
                 words.readiness = Readiness::Failing { reason };
             }
-            "broken:" => {
-                let key = LinkKey::of(&link(&parts.by_ref().take(4).collect::<Vec<_>>().join(" ")));
-                let reason = parts.by_ref().collect::<Vec<_>>().join(" ");
-                words.broken = Some((key, Health::Failed { reason }));
-            }
             count => words.count = count.strip_prefix('x').and_then(|n| n.parse().ok()).expect("x<count>"),
         }
     }
@@ -344,14 +348,23 @@ fn words(text: &str) -> Words {
 }
 
 fn actor(text: &str) -> (EntityId, Actor) {
-    let Words { id, reference, count: max_instances, owner, readiness, .. } = words(text);
+    let Words { id, reference, count: max_instances, owner, readiness } = words(text);
     (id, Actor { reference, max_instances, owner, limits: None, config: None, readiness, exports: None })
 }
 
-fn provider(text: &str) -> (EntityId, Provider) {
-    let Words { id, reference, owner, readiness, broken, .. } = words(text);
-    let links = broken.into_iter().collect();
-    (id, Provider { reference: Some(reference), owner, config: None, readiness, links })
+/// `<source> -> <target> <namespace>:<package>/<interface> [once] up|pending|failed: <reason>`.
+fn standing(text: &str) -> (LinkKey, LinkStanding) {
+    let (words, reason) = text.split_once(": ").unwrap_or((text, ""));
+    let (link_text, state) = words.rsplit_once(' ').expect("a state after the link");
+    let health = match state {
+        "up" => Health::Established,
+        "pending" => Health::Pending,
+        "failed" => Health::Failed { reason: reason.to_owned() },
+        other => panic!("{other} is no state of a link"),
+    };
+    let link_now = link_text.trim_end_matches(" once");
+    let fingerprint = (link_now != link_text).then(|| "of another content".to_owned());
+    (LinkKey::of(&link(link_now)), LinkStanding { health, fingerprint })
 }
 
 /// `<source> -> <target> <namespace>:<package>/<interface> [as <name>] [with <config>,…]`.

@@ -44,7 +44,7 @@ fn apply(observed: &mut Observed, action: &Action, readiness: &Readiness) {
                 owner: Some(provider.owner.clone()),
                 config: Some(provider.config.to_vec()),
                 readiness: readiness.clone(),
-                links: Default::default(),
+                links: None,
             };
             let inventory = observed.hosts.get_mut(&provider.host).and_then(|host| host.inventory.as_mut());
             let before = inventory.expect("a known host").providers.insert(provider.id.clone(), started);

@@ -230,6 +230,7 @@ impl Answer<'_> {
             name: None,
             revision: 0,
             annotations: run.annotations.clone(),
+            links: None,
         });
         HostInventory {
             host_id: self.machine.id.clone(),

@@ -17,7 +17,7 @@ pub(crate) use flat::{Flat, Leaf};
 pub(crate) use types::{FuncType, Type, Unsupported};
 
 /// The arguments of an invocation, or the value of an answer.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub enum Args {
     /// Values of an actor on this host.
     Values(Values),
@@ -32,10 +32,10 @@ pub enum Args {
 }
 
 /// Values of an actor, which have not been made bytes.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Values(Held);
 
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 enum Held {
     Flat(Part<Flat>),
     Component(Part<Val>, Arc<FuncType>),

@@ -1,0 +1,147 @@
+//! The guards of all links that have a policy.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use trellis_lattice::id::{EntityId, LinkName};
+use trellis_lattice::message::command::StringMap;
+use trellis_lattice::message::invocation::Head;
+use trellis_lattice::message::link::Link;
+
+use super::guard::Guard;
+use super::policy::{Policy, says_something};
+use crate::links;
+use crate::records::{Configs, merge};
+
+/// The guards of all links that have a policy, at one moment.
+#[derive(Debug, Default)]
+pub(crate) struct Guards(HashMap<EntityId, HashMap<LinkName, Vec<Guarded>>>);
+
+#[derive(Debug, Clone)]
+struct Guarded {
+    link: Arc<Link>,
+    guard: Arc<Guard>,
+}
+
+impl Guards {
+    /// The guards of `links`. A link whose policy is the same as in `before` keeps its guard with what it counted; so
+    /// does one whose policy cannot be read, which `complain` is told.
+    pub(crate) fn new(
+        links: &links::Table,
+        configs: &Configs,
+        before: &Self,
+        mut complain: impl FnMut(&Link, &str),
+    ) -> Self {
+        let mut guards = Self::default();
+        for entry in links.iter() {
+            let link = &entry.link;
+            let known = before.of(link);
+            let guard = match policy(link, configs) {
+                Ok(None) => continue,
+                Ok(Some(policy)) => {
+                    let same = known.filter(|guard| *guard.policy() == policy).cloned();
+                    same.unwrap_or_else(|| Arc::new(Guard::new(link, policy)))
+                }
+                Err(error) => {
+                    complain(link, &error);
+                    let Some(known) = known else { continue };
+                    Arc::clone(known)
+                }
+            };
+            let names = guards.0.entry(link.source_id.clone()).or_default();
+            names.entry(link.name.clone()).or_default().push(Guarded { link: Arc::clone(link), guard });
+        }
+        guards
+    }
+
+    /// The guard of the link that a call goes over; with no policy in the lattice, that costs a comparison.
+    pub(crate) fn find(&self, head: &Head) -> Option<Arc<Guard>> {
+        if self.0.is_empty() {
+            return None;
+        }
+        let guarded = self.0.get(&head.source)?.get(&head.link)?;
+        let is_it = |guarded: &&Guarded| guarded.link.target == head.target && guarded.link.covers(&head.interface);
+        guarded.iter().find(is_it).map(|guarded| Arc::clone(&guarded.guard))
+    }
+
+    fn of(&self, link: &Link) -> Option<&Arc<Guard>> {
+        let is_it = |guarded: &&Guarded| {
+            let known = &guarded.link;
+            known.target == link.target
+                && known.wit_namespace == link.wit_namespace
+                && known.wit_package == link.wit_package
+        };
+        let guarded = self.0.get(&link.source_id)?.get(&link.name)?.iter().find(is_it)?;
+        Some(&guarded.guard)
+    }
+}
+
+/// The policy of a link, if it has one.
+fn policy(link: &Link, configs: &Configs) -> Result<Option<Policy>, String> {
+    let says = |config: &Arc<StringMap>| says_something(config);
+    if !link.source_config.iter().filter_map(|name| configs.get(name)).any(says) {
+        return Ok(None);
+    }
+    let config = merge(configs, &link.source_config).map_err(|error| error.to_string())?;
+    Policy::parse(&config).map_err(|error| error.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+    use std::time::Duration;
+
+    use trellis_lattice::message::invocation::{Context, Encoding, Head};
+    use trellis_lattice::message::link::Link;
+
+    use super::{Configs, Guard, Guards};
+    use crate::links::tests::{link, table};
+
+    fn configs(retries: &str) -> Configs {
+        let config = [("retries".to_owned(), retries.to_owned())].into();
+        Configs::from([("c".parse().expect("valid"), Arc::new(config))])
+    }
+
+    fn guarded() -> Link {
+        Link { source_config: vec!["c".parse().expect("valid")], ..link("a", "default", "wasi:keyvalue/store", "kv") }
+    }
+
+    fn found(guards: &Guards, interface: &str) -> Option<Arc<Guard>> {
+        guards.find(&Head {
+            id: uuid::Uuid::nil(),
+            source: "a".parse().expect("valid"),
+            target: "kv".parse().expect("valid"),
+            link: Default::default(),
+            interface: interface.parse().expect("valid"),
+            function: "get".into(),
+            signature: None,
+            encoding: Encoding::Pack,
+            attempt: 1,
+            grant_epoch: 0,
+            context: Context::root(Duration::from_secs(1)),
+        })
+    }
+
+    #[test]
+    fn a_guard_lasts_as_long_as_its_policy() {
+        let links = table(&[guarded(), link("a", "default", "wasi:blobstore/store", "kv")]);
+        let none = |link: &Link, error: &str| panic!("{link:?}: {error}");
+        let first = Guards::new(&links, &configs("1"), &Guards::default(), none);
+        let guard = found(&first, "wasi:keyvalue/store@0.2.0-draft").expect("guarded");
+        assert!(found(&first, "wasi:blobstore/store").is_none(), "another link");
+
+        let mut more = guarded();
+        more.interfaces.push("atomics".to_owned());
+        let same = Guards::new(&table(&[more]), &configs("1"), &first, none);
+        assert!(Arc::ptr_eq(&found(&same, "wasi:keyvalue/atomics").expect("guarded"), &guard));
+
+        let mut complaints = Vec::new();
+        let wrong = Guards::new(&links, &configs("many"), &same, |_, error| complaints.push(error.to_owned()));
+        assert!(complaints[0].contains("\"retries\" is \"many\""), "{complaints:?}");
+        assert!(Arc::ptr_eq(&found(&wrong, "wasi:keyvalue/store").expect("as before"), &guard));
+
+        let other = Guards::new(&links, &configs("2"), &wrong, none);
+        assert!(!Arc::ptr_eq(&found(&other, "wasi:keyvalue/store").expect("guarded"), &guard));
+        assert!(found(&Guards::new(&links, &Configs::new(), &other, none), "wasi:keyvalue/store").is_none());
+    }
+}
