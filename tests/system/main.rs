@@ -5,6 +5,7 @@
 mod access;
 mod apps;
 mod bad_input;
+mod cloud_edge;
 mod disturbance;
 mod ending;
 mod foreign;
