@@ -11,6 +11,7 @@ mod ending;
 mod foreign;
 mod one_box;
 mod operations;
+mod outage;
 mod relay;
 mod resume;
 mod support;
