@@ -205,6 +205,11 @@ fn prove(how: State) {
     sites.start_edge_host();
     assert_eq!(sites.until_ok("/count/x").trim(), (counted + 1).to_string(), "it serves what it was told last");
     let counted = sites.count(counted + 1, cut + CUT);
+    // All of it, although the wire is still cut.
+    wait::until("the edge to run what it ran", || {
+        let deeds = sites.deeds();
+        if deeds.len() == before.len() { Ok(()) } else { Err(format!("{deeds:?}")) }
+    });
     let before = sites.deeds();
     sites.wire.set(State::Whole);
     assert!(sites.until_ok("/greet/Ada").contains("Ada"), "the edge reaches the cloud again");
