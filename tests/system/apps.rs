@@ -1,39 +1,8 @@
 //! Declared applications: manifests in, requests answered; on one box, and on hosts that die.
 
-use std::path::PathBuf;
-
+use crate::support::app::App;
 use crate::support::lattice::{Lattice, path};
 use crate::support::wait;
-
-/// An example's manifest with its images and addresses replaced.
-struct App<'a> {
-    lattice: &'a Lattice,
-    text: String,
-}
-
-impl<'a> App<'a> {
-    /// The example `name` with its actor, signed for `imports`, answering where the lattice serves HTTP.
-    fn example(lattice: &'a Lattice, name: &str, imports: &[&str]) -> Self {
-        let file = format!("{}/../examples/apps/{name}.yaml", env!("CARGO_MANIFEST_DIR"));
-        let text = std::fs::read_to_string(&file).unwrap_or_else(|error| panic!("read {file}: {error}"));
-        lattice.signed(name, imports);
-        let address = lattice.address.to_string();
-        Self { lattice, text: text.replace("127.0.0.1:8080", &address).replace("127.0.0.1:8081", &address) }
-    }
-
-    fn with(mut self, from: &str, to: &str) -> Self {
-        assert!(self.text.contains(from), "{from} is not in the manifest");
-        self.text = self.text.replace(from, to);
-        self
-    }
-
-    /// The manifest beside its images.
-    fn write(&self) -> PathBuf {
-        let file = self.lattice.data().join("app.yaml");
-        std::fs::write(&file, &self.text).expect("written");
-        file
-    }
-}
 
 #[test]
 fn an_application_is_deployed_changed_and_gone() {
@@ -117,16 +86,7 @@ fn an_actor_of_a_killed_host_answers_elsewhere() {
     lattice.wait_for_hosts(3);
     lattice.start_wadm();
     let manifest = App::example(&lattice, "counter", &["wasi:keyvalue/*"])
-        .with(
-            "        image: builtin:http-server\n      traits:\n",
-            "        image: builtin:http-server\n      traits:\n        - type: spreadscaler\n          properties:\n            \
-             instances: 1\n            spread: [{ name: front, requirements: { name: a } }]\n",
-        )
-        .with(
-            "        image: builtin:keyvalue\n",
-            "        image: builtin:keyvalue\n      traits:\n        - type: spreadscaler\n          properties:\n            \
-             instances: 1\n            spread: [{ name: front, requirements: { name: a } }]\n",
-        )
+        .with_providers_at("name: a")
         .with("instances: 100", "instances: 1")
         .write();
     lattice.run(&["app", "deploy", path(&manifest), "--wait"]);

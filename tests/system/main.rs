@@ -5,11 +5,13 @@
 mod access;
 mod apps;
 mod bad_input;
+mod cloud_edge;
 mod disturbance;
 mod ending;
 mod foreign;
 mod one_box;
 mod operations;
+mod outage;
 mod relay;
 mod resume;
 mod support;

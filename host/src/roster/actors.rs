@@ -100,6 +100,8 @@ fn adjust(context: &Context, command: &ScaleComponent, current: &ActorEntry) -> 
 
 async fn start(context: &Context, command: &ScaleComponent, digest: Option<String>) -> Result<ActorEntry> {
     let limits = limits(command)?;
+    // What ran here before was recorded then; a host that is cut off must not wait for the store.
+    let is_recorded = digest.is_some();
     let artifact = match digest {
         Some(digest) => context.artifacts.cache.get(&digest).await?,
         None => context.artifacts.fetch(&command.component_ref).await?,
@@ -117,7 +119,7 @@ async fn start(context: &Context, command: &ScaleComponent, digest: Option<Strin
         tracing::warn!(actor_id = %id, error = %error, "component was not kept for a restart");
     }
     let claims = claims.map(|claims| Arc::new(ActorClaims::clone(&claims)));
-    if let Some(claims) = &claims
+    if let Some(claims) = claims.as_ref().filter(|_| !is_recorded)
         && let Err(error) = context.records.put_claims(&claims.subject, &as_strings(claims)).await
     {
         tracing::warn!(actor_id = %id, error = %error, "claims were not recorded");

@@ -45,6 +45,11 @@ impl Lattice {
         Self::empty(Some(Nats::start()))
     }
 
+    /// The same on a nats-server that is there.
+    pub(crate) fn on(nats: Nats) -> Self {
+        Self::empty(Some(nats))
+    }
+
     /// Its nats-server, to be ended and started again.
     pub(crate) fn nats(&mut self) -> &mut Nats {
         self.nats.as_mut().expect("it is on a nats-server")
@@ -134,6 +139,15 @@ impl Lattice {
             let hosts: Value = serde_json::from_str(&outcome.stdout).unwrap_or_default();
             let is_there = hosts.as_array().is_some_and(|hosts| hosts.len() == count);
             if is_there { Ok(()) } else { Err(format!("{outcome:?}")) }
+        });
+    }
+
+    /// Waits until the application `app` stands as it was deployed.
+    pub(crate) fn until_deployed(&self, app: &str) {
+        wait::until(&format!("{app} to be deployed"), || {
+            let outcome = self.try_run(&["app", "status", app, "--output", "json"]);
+            let status: Value = serde_json::from_str(&outcome.stdout).unwrap_or_default();
+            if status["status"]["type"] == "deployed" { Ok(()) } else { Err(format!("{outcome:?}")) }
         });
     }
 

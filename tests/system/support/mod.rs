@@ -1,8 +1,10 @@
 //! What the tests start and talk to. Everything started here ends with the value that holds it.
 
+pub(crate) mod app;
 pub(crate) mod guests;
 pub(crate) mod http;
 pub(crate) mod lattice;
 pub(crate) mod nats;
 pub(crate) mod process;
 pub(crate) mod wait;
+pub(crate) mod wire;

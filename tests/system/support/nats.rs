@@ -13,6 +13,7 @@ use super::wait;
 pub(crate) struct Nats {
     child: Child,
     port: u16,
+    arguments: Vec<String>,
     store: TempDir,
 }
 
@@ -24,10 +25,23 @@ impl Nats {
 
     /// Starts one with these arguments and waits until it accepts connections.
     pub(crate) fn start_with(arguments: &[&str]) -> Self {
+        Self::start_in(tempfile::tempdir().expect("a temporary directory"), arguments)
+    }
+
+    /// Starts one with these lines of configuration.
+    pub(crate) fn start_configured(config: &str) -> Self {
         let store = tempfile::tempdir().expect("a temporary directory");
+        let file = store.path().join("nats.conf");
+        std::fs::write(&file, config).expect("written");
+        let file = file.display().to_string();
+        Self::start_in(store, &["-c", &file])
+    }
+
+    fn start_in(store: TempDir, arguments: &[&str]) -> Self {
         let port = free_port();
-        let child = spawn(port, store.path(), arguments);
-        let nats = Self { child, port, store };
+        let arguments: Vec<_> = arguments.iter().map(|&argument| argument.to_owned()).collect();
+        let child = spawn(port, store.path(), &arguments);
+        let nats = Self { child, port, arguments, store };
         wait_for(port);
         nats
     }
@@ -40,7 +54,7 @@ impl Nats {
 
     /// Starts it again where it was.
     pub(crate) fn start_again(&mut self) {
-        self.child = spawn(self.port, self.store.path(), &["-js"]);
+        self.child = spawn(self.port, self.store.path(), &self.arguments);
         wait_for(self.port);
     }
 
@@ -57,7 +71,7 @@ impl Drop for Nats {
     }
 }
 
-fn spawn(port: u16, store: &Path, arguments: &[&str]) -> Child {
+fn spawn(port: u16, store: &Path, arguments: &[String]) -> Child {
     Command::new(std::env::var_os("TRELLIS_NATS_SERVER").unwrap_or_else(|| "nats-server".into()))
         .args(["-a", "127.0.0.1", "-p", &port.to_string(), "-sd"])
         .arg(store)

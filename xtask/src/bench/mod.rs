@@ -5,9 +5,11 @@
 
 mod body;
 mod calls;
+mod deploy;
 mod figure;
 mod http;
 mod idle;
+mod lattice;
 mod plan;
 mod process;
 mod start;
@@ -20,7 +22,7 @@ use clap::{Args, ValueEnum};
 
 use crate::environment::Environment;
 use crate::workspace::Workspace;
-use crate::{guests, step};
+use crate::{guests, nats, step};
 
 use self::figure::Figure;
 use self::process::Cores;
@@ -52,8 +54,10 @@ enum Group {
     Start,
     /// idle.actor_kib, idle.cpu_percent
     Idle,
-    /// plan.cpu_10k, plan.rss_10k_mib, and how they grow
+    /// plan.cpu_10k, plan.rss_10k_mib, and how they grow; plan.converge_1k
     Plan,
+    /// deploy.first_response, failover.kill, on three hosts and a nats-server
+    Deploy,
     /// body.growth_mib
     Body,
     /// binary.size_mb
@@ -76,6 +80,8 @@ struct Setting {
     bare_host: PathBuf,
     /// What measures from inside.
     driver: PathBuf,
+    /// wadm among simulated hosts, if that is to be measured.
+    converge: Option<PathBuf>,
     /// The built example actors.
     guests: PathBuf,
     /// The actors in text form that call each other.
@@ -93,7 +99,10 @@ struct Setting {
 /// Builds what is needed, measures, prints.
 pub(crate) fn run(workspace: &Workspace, environment: &Environment, bench: &Bench) -> Result<ExitCode> {
     let groups = if bench.group.is_empty() { Group::value_variants() } else { bench.group.as_slice() };
-    let setting = prepare(workspace, environment, bench.rounds)?;
+    let mut setting = prepare(workspace, environment, bench.rounds)?;
+    if groups.contains(&Group::Plan) {
+        setting.converge = Some(build_converge(workspace)?);
+    }
     let mut figures = Vec::new();
     for group in groups {
         step::heading(&format!("bench: {}", describe(*group)));
@@ -116,6 +125,7 @@ fn measure(group: Group, setting: &Setting) -> Result<Vec<Figure>> {
         Group::Start => start::measure(setting),
         Group::Idle => idle::measure(setting),
         Group::Plan => plan::measure(setting),
+        Group::Deploy => deploy::measure(setting),
         Group::Body => body::measure(setting),
         Group::Size => Ok(vec![size(setting)?]),
     }
@@ -142,14 +152,22 @@ fn prepare(workspace: &Workspace, environment: &Environment, rounds: u32) -> Res
         trellis: workspace.trellis(),
         bare_host: release.join("bare-host"),
         driver: release.join("bench-driver"),
+        converge: None,
         guests: workspace.guests(),
         wat: workspace.root().join("xtask/bare-host/guests"),
-        nats_server: environment.nats_server.clone().or_else(|| environment.find_program("nats-server")),
+        nats_server: nats::find(environment),
         wasmtime: environment.find_program("wasmtime"),
         wrk: environment.find_program("wrk"),
         cores: Cores::find(environment)?,
         rounds: rounds.max(1),
     })
+}
+
+/// By itself: with what tests need, tokio's clock is another one, and that is not for the figures of the others.
+fn build_converge(workspace: &Workspace) -> Result<PathBuf> {
+    let arguments = ["build", "--release", "--locked", "--package=trellis-wadm", "--example=converge"];
+    step::run(&mut workspace.cargo(arguments))?;
+    Ok(workspace.target().join("release/examples/converge"))
 }
 
 fn size(setting: &Setting) -> Result<Figure> {

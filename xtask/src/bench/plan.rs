@@ -1,10 +1,13 @@
 //! Plans of large lattices: processor time and memory, and how they grow.
 
+use std::collections::BTreeMap;
+use std::process::Command;
+
 use anyhow::{Context, Result};
 
-use super::Setting;
 use super::calls::figures;
 use super::figure::Figure;
+use super::{Setting, process};
 
 /// Hosts, each with ten instances, and the figures' names.
 const CURVE: [(u32, &str); 4] =
@@ -31,7 +34,20 @@ pub(super) fn measure(setting: &Setting) -> Result<Vec<Figure>> {
         measured.push(figure);
     }
     measured.extend(growth(&costs));
+    measured.extend(converge(setting)?);
     Ok(measured)
+}
+
+/// Once each: 1,000 hosts until 10,000 instances run, and again after the loss of a tenth, with the time it takes to be
+/// sure of that loss. On all processors: nothing else runs meanwhile.
+fn converge(setting: &Setting) -> Result<Vec<Figure>> {
+    let Some(converge) = &setting.converge else { return Ok(Vec::new()) };
+    let measured: BTreeMap<String, f64> = process::json(&mut Command::new(converge))?;
+    let take = |name: &str| measured.get(name).copied().with_context(|| format!("`converge` did not measure {name}"));
+    Ok(vec![
+        Figure::absolute("plan.converge_1k", "ms", vec![take("plan.converge_1k")?]),
+        Figure::absolute("plan.converge_1k_loss", "ms", vec![take("converged_again_ms")?]),
+    ])
 }
 
 /// How much more the largest costs than n log n would make of the smallest: 1 is exactly n log n, less is cheaper.

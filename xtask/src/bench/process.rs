@@ -15,6 +15,9 @@ use crate::step;
 /// How long a server may take until it answers.
 const START_LIMIT: Duration = Duration::from_secs(30);
 
+/// How long a server may take for one answer.
+const ANSWER: Duration = Duration::from_secs(5);
+
 /// How often a server that does not answer yet is asked.
 const POLL: Duration = Duration::from_millis(1);
 
@@ -70,7 +73,7 @@ impl Server {
 
     /// Waits until `GET /` is answered with 200 at `address`.
     pub(crate) fn until_answers(&mut self, address: SocketAddr) -> Result<()> {
-        self.until("answer with 200", || get(address).is_ok_and(|status| status == 200))
+        self.until("answer with 200", || status_of(address, ANSWER).is_ok_and(|status| status == 200))
     }
 
     /// Waits until something listens at `address`.
@@ -78,7 +81,8 @@ impl Server {
         self.until("listen", || TcpStream::connect(address).is_ok())
     }
 
-    fn until(&mut self, what: &str, is_so: impl Fn() -> bool) -> Result<()> {
+    /// Waits until it is so, unless the server ends before.
+    pub(crate) fn until(&mut self, what: &str, is_so: impl Fn() -> bool) -> Result<()> {
         let started = Instant::now();
         while !is_so() {
             let log = || fs::read_to_string(&self.log).unwrap_or_default();
@@ -115,10 +119,10 @@ pub(crate) fn free_address() -> Result<SocketAddr> {
     Ok(TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?)
 }
 
-/// The status of `GET /`.
-fn get(address: SocketAddr) -> Result<u16> {
+/// The status of `GET /`, if it comes within `patience`.
+pub(crate) fn status_of(address: SocketAddr, patience: Duration) -> Result<u16> {
     let mut stream = TcpStream::connect(address)?;
-    stream.set_read_timeout(Some(Duration::from_secs(5)))?;
+    stream.set_read_timeout(Some(patience))?;
     stream.write_all(format!("GET / HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n").as_bytes())?;
     let mut start = [0; 12];
     stream.read_exact(&mut start)?;

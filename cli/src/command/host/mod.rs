@@ -6,8 +6,10 @@ use std::time::Duration;
 
 use anyhow::{Context as _, anyhow, bail};
 use clap::Args;
+use tokio::time::timeout;
 use trellis_host::config::{Config, Resume, Unsigned};
 use trellis_host::host::{Host, Parts};
+use trellis_lattice::error::{Error, ErrorKind};
 use trellis_lattice::id::{EntityId, IssuerId, LatticeName};
 use trellis_lattice::identity::key::{Key, KeyKind};
 use trellis_lattice::identity::token::verify_peer;
@@ -29,6 +31,9 @@ mod settings;
 
 use self::maintenance::Action;
 use self::settings::Settings;
+
+/// How long a host that takes up what it ran waits for the store.
+const STORE_PATIENCE: Duration = Duration::from_secs(2);
 
 /// The arguments: those of a host to run, or what to do with one that runs.
 #[derive(Debug, Args)]
@@ -112,7 +117,7 @@ async fn start(context: &Context, settings: Settings) -> anyhow::Result<Host> {
     nats.name = format!("trellis host {}", settings.name);
     let (runtime, transport) = tokio::join!(serve::runtime(&context.data), connect(nats, settings.resume));
     let (runtime, transport) = (runtime?, transport?);
-    let store = store(&transport, &lattice).await?;
+    let store = store(&transport, &lattice, settings.resume).await?;
     let parts = Parts {
         transport: Arc::new(transport),
         store,
@@ -141,14 +146,31 @@ async fn connect(nats: NatsOptions, resume: Resume) -> anyhow::Result<NatsTransp
     Ok(transport)
 }
 
-async fn store(transport: &NatsTransport, lattice: &LatticeName) -> anyhow::Result<SharedStore> {
+/// Nor need it wait for the store, which may be behind a nats-server of its own site that is cut off from it.
+async fn store(transport: &NatsTransport, lattice: &LatticeName, resume: Resume) -> anyhow::Result<SharedStore> {
+    let late = || -> SharedStore { Arc::new(LateStore::new(transport.clone(), lattice.clone())) };
     if !transport.is_connected() {
-        return Ok(Arc::new(LateStore::new(transport.clone(), lattice.clone())));
+        return Ok(late());
     }
-    let store = JetStreamStore::open(transport, lattice)
-        .await
-        .with_context(|| format!("open the store of lattice {lattice} (JetStream has to be on: nats-server -js)"))?;
-    Ok(Arc::new(store))
+    let opening = JetStreamStore::open(transport, lattice);
+    let opened = match resume {
+        Resume::LastAssignment => timeout(STORE_PATIENCE, opening).await.unwrap_or_else(|_elapsed| {
+            Err(Error::new(ErrorKind::Timeout, format!("no answer within {STORE_PATIENCE:?}")))
+        }),
+        Resume::Never => opening.await,
+    };
+    match opened {
+        Ok(store) => Ok(Arc::new(store)),
+        Err(error) if resume == Resume::LastAssignment => {
+            say(format_args!(
+                "the store of lattice {lattice} is not there ({error}): this host does what it was told last, and \
+                 follows the store when it is there"
+            ));
+            Ok(late())
+        }
+        Err(error) => Err(error)
+            .with_context(|| format!("open the store of lattice {lattice} (JetStream has to be on: nats-server -js)")),
+    }
 }
 
 fn config(context: &Context, settings: Settings) -> Config {
