@@ -3,9 +3,9 @@
 use tokio::time::Instant;
 use trellis_lattice::body::Body;
 use trellis_lattice::error::CallError;
-use trellis_lattice::message::invocation::{Answer, Invocation};
+use trellis_lattice::message::invocation::{self, Answer, Invocation};
 
-use super::{Router, invocation_id};
+use super::Router;
 use crate::resilience::{Guard, Nature};
 use crate::runtime::value::Args;
 
@@ -40,7 +40,7 @@ impl Router {
                 None => return Err(error),
             }
             retried += 1;
-            again.head.id = invocation_id();
+            again.head.id = invocation::new_id();
             again.head.attempt = again.head.attempt.saturating_add(1);
             (invocation, last) = (again, Some(error));
         }
