@@ -37,9 +37,8 @@ pub(super) struct Eye {
     believes: Believes,
     roll: Roll,
     details: BTreeMap<HostId, Detail>,
-    /// Hosts that were there before this wadm was, and were not heard since.
-    remembered: BTreeMap<HostId, Arc<Answer>>,
-    since: Instant,
+    /// Hosts that another wadm saw before, and this one did not hear yet.
+    remembered: BTreeMap<HostId, Remembered>,
     /// Why links failed, by the hosts that said so.
     failures: BTreeMap<(HostId, LinkKey), String>,
     pub(super) links: Records<Link>,
@@ -49,12 +48,25 @@ pub(super) struct Eye {
     settle: Duration,
 }
 
+/// How long a host is silent that another wadm saw and this one waits for since `since`: as nothing was heard of it, it
+/// is never taken for one that is there.
+fn silence(since: Instant, now: Instant) -> Duration {
+    now.duration_since(since).max(SUSPECT + Duration::from_millis(1))
+}
+
+/// A host that another wadm saw.
+#[derive(Debug)]
+struct Remembered {
+    /// Since when this one waits to hear it.
+    since: Instant,
+    answer: Arc<Answer>,
+}
+
 impl Eye {
     /// An eye that saw nothing. The connection has to be up for `settle` before anything is concluded.
-    pub(super) fn new(believes: Believes, settle: Duration, now: Instant) -> Self {
+    pub(super) fn new(believes: Believes, settle: Duration) -> Self {
         Self {
             remembered: BTreeMap::new(),
-            since: now,
             believes,
             roll: Roll::default(),
             details: BTreeMap::new(),
@@ -67,12 +79,13 @@ impl Eye {
         }
     }
 
-    /// Hosts that an earlier wadm saw.
-    pub(super) fn remember(&mut self, hosts: Vec<HostInventory>) {
+    /// Hosts that another wadm saw: they are silent from now on, at the latest.
+    pub(super) fn remember(&mut self, hosts: Vec<HostInventory>, now: Instant) {
         for inventory in hosts {
             let host = inventory.host_id.clone();
             if !self.roll.knows(&host) {
-                self.remembered.insert(host, Arc::new(Answer::of(inventory)));
+                let since = self.remembered.get(&host).map_or(now, |known| known.since);
+                self.remembered.insert(host, Remembered { since, answer: Arc::new(Answer::of(inventory)) });
             }
         }
     }
@@ -146,9 +159,8 @@ impl Eye {
     pub(super) fn time_tells(&self, before: Instant, now: Instant) -> bool {
         let passed = |at: Instant| at > before && at <= now;
         let settled = self.connected.is_some_and(|connected| passed(connected + self.settle));
-        let remembered = !self.remembered.is_empty() && [SUSPECT, DOUBT].iter().any(|age| passed(self.since + *age));
         settled
-            || remembered
+            || self.remembered.values().any(|host| passed(host.since + DOUBT))
             || self.roll.iter().any(|(_, heard)| passed(heard.last + SUSPECT) || passed(heard.last + DOUBT))
     }
 
@@ -160,9 +172,7 @@ impl Eye {
             self.details.remove(&host);
             self.failures.retain(|(of, _), _| *of != host);
         }
-        if now.duration_since(self.since) > FORGET {
-            self.remembered.clear();
-        }
+        self.remembered.retain(|_, host| now.duration_since(host.since) <= FORGET);
     }
 
     /// Everything as it is seen at `now`.
@@ -179,10 +189,10 @@ impl Eye {
             };
             (id.clone(), seen)
         });
-        let remembered = self.remembered.iter().map(|(id, answer)| {
-            let silent = now.duration_since(self.since);
+        let remembered = self.remembered.iter().map(|(id, Remembered { since, answer })| {
+            let silent = silence(*since, now);
             let inventory = Some(Arc::clone(answer));
-            let (boot, state, heard) = (None, State::Ready, self.since);
+            let (boot, state, heard) = (None, State::Ready, *since);
             (id.clone(), SeenHost { boot, state, heard, silent, inventory, asked: None })
         });
         let links = self.links.all(LINKS);
@@ -212,7 +222,7 @@ impl Eye {
         if !(self.links.is_complete() && self.configs.is_complete() && self.owned.is_complete()) {
             return Some("the lattice's store has not told its records yet".to_owned());
         }
-        let remembered = || self.remembered.keys().map(|_| now.duration_since(self.since));
+        let remembered = || self.remembered.values().map(|host| silence(host.since, now));
         let ages = || self.roll.iter().map(|(_, heard)| now.duration_since(heard.last)).chain(remembered());
         let heard = ages().filter(|age| *age <= SUSPECT).count();
         let is_silent = |age: Duration| age > SUSPECT && age < DOUBT;

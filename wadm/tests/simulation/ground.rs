@@ -26,6 +26,8 @@ pub(crate) struct Truth {
     pub(crate) configs: BTreeMap<ConfigName, StringMap>,
     /// What is wanted.
     pub(crate) wanted: Wanted,
+    /// What was wanted before that.
+    pub(crate) wanted_before: Wanted,
     /// When that last changed.
     pub(crate) wanted_since: Duration,
     /// How strict the judge is.
@@ -122,6 +124,7 @@ impl Ground {
             links: BTreeMap::new(),
             configs: BTreeMap::new(),
             wanted: Wanted::default(),
+            wanted_before: Wanted::default(),
             wanted_since: Duration::ZERO,
             strictness: Strictness::default(),
             lease: None,
