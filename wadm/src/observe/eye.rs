@@ -37,7 +37,7 @@ pub(super) struct Eye {
     believes: Believes,
     roll: Roll,
     details: BTreeMap<HostId, Detail>,
-    /// Hosts that another wadm saw before, and this one did not hear yet.
+    /// Hosts that another wadm saw before, and that did not tell this one yet what they run.
     remembered: BTreeMap<HostId, Remembered>,
     /// Why links failed, by the hosts that said so.
     failures: BTreeMap<(HostId, LinkKey), String>,
@@ -83,7 +83,7 @@ impl Eye {
     pub(super) fn remember(&mut self, hosts: Vec<HostInventory>, now: Instant) {
         for inventory in hosts {
             let host = inventory.host_id.clone();
-            if !self.roll.knows(&host) {
+            if self.details.get(&host).is_none_or(|detail| detail.inventory().is_none()) {
                 let since = self.remembered.get(&host).map_or(now, |known| known.since);
                 self.remembered.insert(host, Remembered { since, answer: Arc::new(Answer::of(inventory)) });
             }
@@ -104,11 +104,11 @@ impl Eye {
     pub(super) fn hear(&mut self, frame: &[u8], now: Instant) -> bool {
         let Some(believed) = self.believes.check(frame, &self.roll) else { return false };
         let (host, boot, running) = (believed.host.clone(), believed.presence.boot, believed.presence.running.clone());
-        self.remembered.remove(&host);
         match self.roll.hear(believed, now) {
             News::None => false,
             News::Gone => {
                 self.details.remove(&host);
+                self.remembered.remove(&host);
                 self.failures.retain(|(of, _), _| *of != host);
                 true
             }
@@ -145,6 +145,9 @@ impl Eye {
     /// What came of a question that was sent at `asked`; whether it is news.
     pub(super) fn answered(&mut self, host: &HostId, asked: Instant, answer: Option<HostInventory>) -> bool {
         let answer = answer.filter(|inventory| inventory.host_id == *host);
+        if answer.is_some() {
+            self.remembered.remove(host);
+        }
         self.details.get_mut(host).is_some_and(|detail| detail.answered(asked, answer, Instant::now()))
     }
 
@@ -179,21 +182,26 @@ impl Eye {
     pub(super) fn sight(&self, now: Instant) -> Sight {
         let hosts = self.roll.iter().map(|(id, heard)| {
             let detail = self.details.get(id);
+            let silent = now.duration_since(heard.last);
+            let known = detail.and_then(Detail::inventory);
+            // Who fell silent before it answered runs what it ran when another wadm asked, as far as anybody can tell.
+            let remembered = self.remembered.get(id).filter(|_| silent > SUSPECT);
             let seen = SeenHost {
                 boot: Some(heard.boot),
                 state: heard.state,
                 heard: heard.last,
-                silent: now.duration_since(heard.last),
-                inventory: detail.and_then(Detail::inventory),
+                clock_ms: Some(heard.clock_ms),
+                silent,
+                inventory: known.or_else(|| remembered.map(|host| Arc::clone(&host.answer))),
                 asked: detail.and_then(Detail::asked),
             };
             (id.clone(), seen)
         });
-        let remembered = self.remembered.iter().map(|(id, Remembered { since, answer })| {
+        let remembered = self.unheard().map(|(id, Remembered { since, answer })| {
             let silent = silence(*since, now);
             let inventory = Some(Arc::clone(answer));
             let (boot, state, heard) = (None, State::Ready, *since);
-            (id.clone(), SeenHost { boot, state, heard, silent, inventory, asked: None })
+            (id.clone(), SeenHost { boot, state, heard, clock_ms: None, silent, inventory, asked: None })
         });
         let links = self.links.all(LINKS);
         let configs = self.configs.all(CONFIGS);
@@ -213,6 +221,11 @@ impl Eye {
         }
     }
 
+    /// The hosts that another wadm saw and this one did not hear.
+    fn unheard(&self) -> impl Iterator<Item = (&HostId, &Remembered)> {
+        self.remembered.iter().filter(|(host, _)| !self.roll.knows(host))
+    }
+
     /// Why nothing is to be concluded from what is not seen, if so.
     fn doubt(&self, now: Instant) -> Option<String> {
         let Some(connected) = self.connected else { return Some("the connection to the lattice is down".to_owned()) };
@@ -222,7 +235,7 @@ impl Eye {
         if !(self.links.is_complete() && self.configs.is_complete() && self.owned.is_complete()) {
             return Some("the lattice's store has not told its records yet".to_owned());
         }
-        let remembered = || self.remembered.values().map(|host| silence(host.since, now));
+        let remembered = || self.unheard().map(|(_, host)| silence(host.since, now));
         let ages = || self.roll.iter().map(|(_, heard)| now.duration_since(heard.last)).chain(remembered());
         let heard = ages().filter(|age| *age <= SUSPECT).count();
         let is_silent = |age: Duration| age > SUSPECT && age < DOUBT;

@@ -19,6 +19,12 @@ const UNHEARD: Duration = Duration::from_millis(1_600);
 /// For how long a command may be under way: up to 200 ms in the bus, then up to 120 ms on the host.
 const UNDERWAY: Duration = Duration::from_millis(350);
 
+/// For how long after it was sent a command may be taken by the host that it is for.
+const LONGEST_WAY: Duration = Duration::from_secs(6);
+
+/// How far the clocks of hosts differ at most. What any host may take counts by the clock that is furthest on.
+const CLOCK_SPREAD: Duration = Duration::from_secs(10);
+
 /// How much is excused while things go wrong.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) enum Strictness {
@@ -27,6 +33,16 @@ pub(crate) enum Strictness {
     Strict,
     /// Messages are lost: somebody who is there may be taken for gone, so that there may be too much for a while.
     Lossy,
+}
+
+/// A host took a command that was for it, or for any host.
+pub(crate) fn taken(truth: &mut Truth, host: &str, noun: &str, command: &[u8]) {
+    let now = truth.elapsed();
+    let longest = if ["link", "config"].contains(&noun) { LONGEST_WAY + CLOCK_SPREAD } else { LONGEST_WAY };
+    if let Some(sent) = truth.sent.get(command).filter(|sent| now > **sent + longest) {
+        let age = (now - *sent).as_secs();
+        truth.violation(format!("{host} took a command of {noun} that was sent {age} s ago"));
+    }
 }
 
 /// Something changed on a host, by a command.

@@ -131,6 +131,7 @@ fn notice(mutation: Mutation) {
 
 noticed! {
     skipping_the_fence_is_noticed: SkipTheFence,
+    letting_commands_count_for_ever_is_noticed: LetThemCountForEver,
     keeping_the_token_is_noticed: KeepTheToken,
     writing_blindly_is_noticed: WriteBlindly,
     waiting_for_nobody_is_noticed: WaitForNobody,

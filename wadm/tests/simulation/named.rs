@@ -18,6 +18,7 @@ const NAMED: &[(Kind, u64, &str)] = &[
         "the intent asked for more while a command that takes one away was under way: the judge blamed it",
     ),
     (Kind::Everything, 18, "a host that was only remembered was taken for one that is there"),
+    (Kind::Everything, 10, "a host that was heard and cut off before it answered was taken for one that runs nothing"),
     (Kind::Past, 61, "a ledger was struck on the word of a host while the store went on telling the past"),
     (Kind::Everything, 24, "a link that the store did not show was struck from the ledger, and stayed"),
 ];
