@@ -11,7 +11,7 @@ mod query;
 mod registry;
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
 use futures::StreamExt as _;
@@ -168,7 +168,7 @@ async fn receive(shared: &Arc<Shared>, subjects: &subject::Control, request: Mes
 /// Requests that are answered from what this host knows.
 fn immediate<'a>(shared: &'a Shared, noun: &str, verb: &str, payload: &[u8]) -> Response<'a> {
     if is_fenced(noun, verb)
-        && let Err(stale) = shared.context.told.admit(fence::of(payload))
+        && let Err(stale) = admit(shared, payload)
     {
         return Response::refused(stale);
     }
@@ -190,12 +190,20 @@ fn immediate<'a>(shared: &'a Shared, noun: &str, verb: &str, payload: &[u8]) -> 
     response.unwrap_or_else(Response::refused)
 }
 
-/// Whether a command may carry a fencing token.
+/// Whether a command may carry terms.
 fn is_fenced(noun: &str, verb: &str) -> bool {
     matches!(
         (noun, verb),
         ("component", "scale" | "update") | ("provider", "start" | "stop") | ("link" | "config", "put" | "del")
     )
+}
+
+/// Whether a command still counts, by its terms.
+fn admit(shared: &Shared, payload: &[u8]) -> Result<(), String> {
+    let terms = fence::of(payload);
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    terms.check_time(u64::try_from(now.as_millis()).unwrap_or(u64::MAX))?;
+    shared.context.told.admit(terms.token)
 }
 
 /// What lattice v1 answers to a subject that it does not know.
@@ -204,7 +212,7 @@ const UNSUPPORTED: &str = "unsupported subject";
 /// Requests that are answered from the store.
 async fn stored(shared: &Shared, operation: (&str, &str, Option<&str>), payload: &[u8]) -> Bytes {
     if is_fenced(operation.0, operation.1)
-        && let Err(stale) = shared.context.told.admit(fence::of(payload))
+        && let Err(stale) = admit(shared, payload)
     {
         return refused(stale);
     }

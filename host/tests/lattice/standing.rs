@@ -1,10 +1,11 @@
 //! What a host remembers of what it was told: whose commands count, and its labels.
 
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
 use trellis_lattice::identity::key::{Key, KeyKind};
 use trellis_lattice::message::command::{DeleteLink, HostLabel};
+use trellis_lattice::message::fence::Terms;
 use trellis_lattice::message::lease::{LEASE_KEY, Lease, LeaseState};
 use trellis_lattice::store::Expect;
 
@@ -49,6 +50,30 @@ async fn commands_of_a_wadm_that_was_replaced_are_refused() {
     let inventory = cluster.client().inventory(host.id()).await.expect("answers");
     assert_eq!((inventory.components[0].max_instances, inventory.fence), (2, Some(5)));
     cluster.client().scale(&scale(host.id(), "echo", &file, 3)).await.expect("people carry no token");
+}
+
+#[tokio::test]
+async fn commands_that_come_too_late_are_refused() {
+    let cluster = Cluster::new();
+    let host = cluster.host("a").await;
+    let file = cluster.actor("echo", &guests::echo(), None);
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).expect("after 1970").as_millis() as u64;
+    let [late, timely] =
+        [now - 1, now + 60_000].map(|last| cluster.client().on_terms(Terms { token: None, not_after_ms: Some(last) }));
+    let config = "c".parse().expect("valid");
+    for refused in [
+        late.scale(&scale(host.id(), "echo", &file, 1)).await,
+        late.start_provider(&provider(host.id(), "probe", "probe")).await,
+        late.put_link(&link("probe", "test:echo/echo", "echo")).await,
+        late.put_config(&config, &Default::default()).await,
+        late.delete_config(&config).await,
+    ] {
+        let error = refused.expect_err("it is late").to_string();
+        assert!(error.contains("too late"), "{error}");
+    }
+    timely.scale(&scale(host.id(), "echo", &file, 1)).await.expect("it is in time");
+    timely.put_config(&config, &Default::default()).await.expect("it is in time");
+    assert_eq!(cluster.client().config(&config).await.expect("answered"), Some(Default::default()));
 }
 
 #[tokio::test]

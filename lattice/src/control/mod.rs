@@ -68,7 +68,7 @@ pub struct Client {
     lattice: LatticeName,
     control: Control,
     patience: Patience,
-    fence: Option<u64>,
+    terms: fence::Terms,
     until: Until,
 }
 
@@ -80,7 +80,7 @@ impl Client {
             transport,
             lattice,
             patience: Patience::default(),
-            fence: None,
+            terms: fence::Terms::default(),
             until: Until::Outcome,
         }
     }
@@ -95,7 +95,14 @@ impl Client {
     /// The same with a fencing token in each command that changes what runs: hosts that know a higher one refuse.
     #[must_use]
     pub fn with_fence(mut self, fence: u64) -> Self {
-        self.fence = Some(fence);
+        self.terms.token = Some(fence);
+        self
+    }
+
+    /// The same with `terms` in each command that changes what runs.
+    #[must_use]
+    pub fn on_terms(mut self, terms: fence::Terms) -> Self {
+        self.terms = terms;
         self
     }
 
@@ -214,12 +221,13 @@ impl Client {
 
     /// Deletes a config; succeeds when there is none.
     pub async fn delete_config(&self, name: &ConfigName) -> Result<String> {
-        let request = self.fence.map_or_else(Bytes::new, |_| self.fenced(&()));
+        let has_terms = self.terms != fence::Terms::default();
+        let request = if has_terms { self.fenced(&()) } else { Bytes::new() };
         self.command(Asked::Config(ConfigVerb::Del, name.clone()), request).await
     }
 
     fn fenced(&self, command: &impl Serialize) -> Bytes {
-        fence::encode(command, self.fence).into()
+        fence::encode(command, self.terms).into()
     }
 
     async fn gather<T: DeserializeOwned>(&self, operation: LatticeOperation, request: Bytes) -> Result<Vec<T>> {

@@ -8,6 +8,7 @@ use trellis_lattice::control::{Client, Patience, Until};
 use trellis_lattice::error::{Error, ErrorKind, Result};
 use trellis_lattice::id::{EntityId, HostId, LatticeName};
 use trellis_lattice::message::command::{DeleteLink, ScaleComponent, StartProvider};
+use trellis_lattice::message::fence::Terms;
 use trellis_lattice::store::{Expect, Key, SharedStore};
 use trellis_lattice::transport::SharedTransport;
 
@@ -44,9 +45,9 @@ impl Means {
         Self { client, store, roll_back }
     }
 
-    /// Does what `action` says, with `token`. `Ok` means that it was taken.
-    pub(super) async fn carry_out(self, action: Action, token: u64) -> Result<()> {
-        let client = self.client.clone().with_fence(token);
+    /// Does what `action` says, on `terms`. `Ok` means that it was taken.
+    pub(super) async fn carry_out(self, action: Action, terms: Terms) -> Result<()> {
+        let client = self.client.clone().on_terms(terms);
         match &action.deed {
             Deed::RecordOwned { instead_of, owned } => self.record(&action.app, instead_of.as_ref(), owned).await,
             Deed::PutConfig { name, values } => client.put_config(name, values).await.map(drop),

@@ -1,12 +1,14 @@
 //! Carrying out plans: commands are sent stage by stage within an application, across applications and hosts at once,
 //! up to a bound; what comes of each is kept as an [`Attempt`] until it is seen or no longer wanted.
 //!
-//! [`command`] sends one, [`flight`] is how far one is, [`ledger`] has all of them, [`queue`] knows which goes next.
+//! [`command`] sends one, [`validity`] says until when it counts, [`flight`] is how far one is, [`ledger`] has all of
+//! them, [`queue`] knows which goes next.
 
 mod command;
 mod flight;
 mod ledger;
 mod queue;
+mod validity;
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -18,10 +20,13 @@ use futures::{FutureExt as _, StreamExt as _};
 use tokio::time::Instant;
 use tracing::{debug, info};
 use trellis_lattice::error::Result;
+use trellis_lattice::message::fence::Terms;
 
 use self::command::Means;
+use self::flight::Flight;
 use self::ledger::Ledger;
 use self::queue::Queue;
+use self::validity::HostClocks;
 use crate::clock::Clock;
 use crate::intent::AppName;
 use crate::lease::Fence;
@@ -55,6 +60,7 @@ pub(crate) struct Executor {
     ledger: Ledger,
     /// What the last plan asks for and was not sent yet, in its order.
     queue: Queue,
+    clocks: HostClocks,
     commands: FuturesUnordered<BoxFuture<'static, Acknowledged>>,
 }
 
@@ -66,6 +72,7 @@ impl Executor {
             fence,
             ledger: Ledger::new(clock, seed),
             queue: Queue::default(),
+            clocks: HostClocks::default(),
             commands: FuturesUnordered::new(),
         }
     }
@@ -85,6 +92,7 @@ impl Executor {
     /// What a look at the lattice says about commands that are under way.
     pub(crate) fn look(&mut self, sight: &Sight) {
         self.ledger.look(sight);
+        self.clocks = HostClocks::of(sight);
     }
 
     /// Takes on a plan that was made from the last look, in the place of the one before.
@@ -135,7 +143,9 @@ impl Executor {
     fn dispatch(&mut self, action: Action, token: u64) {
         info!(app = %action.app, generation = action.generation, token, action = %action, "command sent");
         let (key, flight) = (action.key.clone(), self.ledger.sent(&action));
-        let command = self.means.clone().carry_out(action, token);
+        let host = Flight::place(&action).map(|(host, _)| host);
+        let not_after_ms = self.clocks.not_after_ms(host, Instant::now());
+        let command = self.means.clone().carry_out(action, Terms { token: Some(token), not_after_ms });
         let send = async move {
             let result = command.await;
             if let Err(error) = &result {

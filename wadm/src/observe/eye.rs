@@ -37,9 +37,8 @@ pub(super) struct Eye {
     believes: Believes,
     roll: Roll,
     details: BTreeMap<HostId, Detail>,
-    /// Hosts that were there before this wadm was, and were not heard since.
-    remembered: BTreeMap<HostId, Arc<Answer>>,
-    since: Instant,
+    /// Hosts that another wadm saw before, and that did not tell this one yet what they run.
+    remembered: BTreeMap<HostId, Remembered>,
     pub(super) links: Records<Link>,
     pub(super) configs: Records<StringMap>,
     pub(super) owned: Records<Owned>,
@@ -47,12 +46,25 @@ pub(super) struct Eye {
     settle: Duration,
 }
 
+/// How long a host is silent that another wadm saw and this one waits for since `since`: as nothing was heard of it, it
+/// is never taken for one that is there.
+fn silence(since: Instant, now: Instant) -> Duration {
+    now.duration_since(since).max(SUSPECT + Duration::from_millis(1))
+}
+
+/// A host that another wadm saw.
+#[derive(Debug)]
+struct Remembered {
+    /// Since when this one waits to hear it.
+    since: Instant,
+    answer: Arc<Answer>,
+}
+
 impl Eye {
     /// An eye that saw nothing. The connection has to be up for `settle` before anything is concluded.
-    pub(super) fn new(believes: Believes, settle: Duration, now: Instant) -> Self {
+    pub(super) fn new(believes: Believes, settle: Duration) -> Self {
         Self {
             remembered: BTreeMap::new(),
-            since: now,
             believes,
             roll: Roll::default(),
             details: BTreeMap::new(),
@@ -64,12 +76,13 @@ impl Eye {
         }
     }
 
-    /// Hosts that an earlier wadm saw.
-    pub(super) fn remember(&mut self, hosts: Vec<HostInventory>) {
+    /// Hosts that another wadm saw: they are silent from now on, at the latest.
+    pub(super) fn remember(&mut self, hosts: Vec<HostInventory>, now: Instant) {
         for inventory in hosts {
             let host = inventory.host_id.clone();
-            if !self.roll.knows(&host) {
-                self.remembered.insert(host, Arc::new(Answer::of(inventory)));
+            if self.details.get(&host).is_none_or(|detail| detail.inventory().is_none()) {
+                let since = self.remembered.get(&host).map_or(now, |known| known.since);
+                self.remembered.insert(host, Remembered { since, answer: Arc::new(Answer::of(inventory)) });
             }
         }
     }
@@ -88,11 +101,11 @@ impl Eye {
     pub(super) fn hear(&mut self, frame: &[u8], now: Instant) -> bool {
         let Some(believed) = self.believes.check(frame, &self.roll) else { return false };
         let (host, boot, running) = (believed.host.clone(), believed.presence.boot, believed.presence.running.clone());
-        self.remembered.remove(&host);
         match self.roll.hear(believed, now) {
             News::None => false,
             News::Gone => {
                 self.details.remove(&host);
+                self.remembered.remove(&host);
                 true
             }
             News::Changed => {
@@ -121,6 +134,9 @@ impl Eye {
     /// What came of a question that was sent at `asked`; whether it is news.
     pub(super) fn answered(&mut self, host: &HostId, asked: Instant, answer: Option<HostInventory>) -> bool {
         let answer = answer.filter(|inventory| inventory.host_id == *host);
+        if answer.is_some() {
+            self.remembered.remove(host);
+        }
         self.details.get_mut(host).is_some_and(|detail| detail.answered(asked, answer, Instant::now()))
     }
 
@@ -135,9 +151,8 @@ impl Eye {
     pub(super) fn time_tells(&self, before: Instant, now: Instant) -> bool {
         let passed = |at: Instant| at > before && at <= now;
         let settled = self.connected.is_some_and(|connected| passed(connected + self.settle));
-        let remembered = !self.remembered.is_empty() && [SUSPECT, DOUBT].iter().any(|age| passed(self.since + *age));
         settled
-            || remembered
+            || self.remembered.values().any(|host| passed(host.since + DOUBT))
             || self.roll.iter().any(|(_, heard)| passed(heard.last + SUSPECT) || passed(heard.last + DOUBT))
     }
 
@@ -148,30 +163,33 @@ impl Eye {
             self.roll.forget(&host);
             self.details.remove(&host);
         }
-        if now.duration_since(self.since) > FORGET {
-            self.remembered.clear();
-        }
+        self.remembered.retain(|_, host| now.duration_since(host.since) <= FORGET);
     }
 
     /// Everything as it is seen at `now`.
     pub(super) fn sight(&self, now: Instant) -> Sight {
         let hosts = self.roll.iter().map(|(id, heard)| {
             let detail = self.details.get(id);
+            let silent = now.duration_since(heard.last);
+            let known = detail.and_then(Detail::inventory);
+            // Who fell silent before it answered runs what it ran when another wadm asked, as far as anybody can tell.
+            let remembered = self.remembered.get(id).filter(|_| silent > SUSPECT);
             let seen = SeenHost {
                 boot: Some(heard.boot),
                 state: heard.state,
                 heard: heard.last,
-                silent: now.duration_since(heard.last),
-                inventory: detail.and_then(Detail::inventory),
+                clock_ms: Some(heard.clock_ms),
+                silent,
+                inventory: known.or_else(|| remembered.map(|host| Arc::clone(&host.answer))),
                 asked: detail.and_then(Detail::asked),
             };
             (id.clone(), seen)
         });
-        let remembered = self.remembered.iter().map(|(id, answer)| {
-            let silent = now.duration_since(self.since);
+        let remembered = self.unheard().map(|(id, Remembered { since, answer })| {
+            let silent = silence(*since, now);
             let inventory = Some(Arc::clone(answer));
-            let (boot, state, heard) = (None, State::Ready, self.since);
-            (id.clone(), SeenHost { boot, state, heard, silent, inventory, asked: None })
+            let (boot, state, heard) = (None, State::Ready, *since);
+            (id.clone(), SeenHost { boot, state, heard, clock_ms: None, silent, inventory, asked: None })
         });
         let links = self.links.all(LINKS);
         let configs = self.configs.all(CONFIGS);
@@ -190,6 +208,11 @@ impl Eye {
         }
     }
 
+    /// The hosts that another wadm saw and this one did not hear.
+    fn unheard(&self) -> impl Iterator<Item = (&HostId, &Remembered)> {
+        self.remembered.iter().filter(|(host, _)| !self.roll.knows(host))
+    }
+
     /// Why nothing is to be concluded from what is not seen, if so.
     fn doubt(&self, now: Instant) -> Option<String> {
         let Some(connected) = self.connected else { return Some("the connection to the lattice is down".to_owned()) };
@@ -199,7 +222,7 @@ impl Eye {
         if !(self.links.is_complete() && self.configs.is_complete() && self.owned.is_complete()) {
             return Some("the lattice's store has not told its records yet".to_owned());
         }
-        let remembered = || self.remembered.keys().map(|_| now.duration_since(self.since));
+        let remembered = || self.unheard().map(|(_, host)| silence(host.since, now));
         let ages = || self.roll.iter().map(|(_, heard)| now.duration_since(heard.last)).chain(remembered());
         let heard = ages().filter(|age| *age <= SUSPECT).count();
         let is_silent = |age: Duration| age > SUSPECT && age < DOUBT;

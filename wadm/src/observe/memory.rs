@@ -31,6 +31,7 @@ type Said = BTreeMap<HostId, Arc<HostInventory>>;
 /// Writes down which hosts are seen. Dropping it ends its task.
 #[derive(Debug)]
 pub(crate) struct Memory {
+    store: SharedStore,
     said: watch::Sender<Said>,
     _task: AbortOnDropHandle<()>,
 }
@@ -39,7 +40,19 @@ impl Memory {
     /// Begins with what is in the store; nothing is written before the first look.
     pub(crate) fn start(store: SharedStore) -> Self {
         let (said, heard) = watch::channel(Said::new());
-        Self { said, _task: AbortOnDropHandle::new(tokio::spawn(keep(store, heard))) }
+        let task = AbortOnDropHandle::new(tokio::spawn(keep(store.clone(), heard)));
+        Self { store, said, _task: task }
+    }
+
+    /// The hosts that whoever acted before wrote down. Who takes over asks for them, however long it has been looking
+    /// itself: hosts that it never heard may run what it would start a second time.
+    pub(crate) async fn recall(&self) -> Vec<HostInventory> {
+        match timeout(PATIENCE, recall(&self.store)).await {
+            Ok(Ok(hosts)) => return hosts,
+            Ok(Err(error)) => debug!(%error, "hosts not recalled"),
+            Err(_) => debug!("hosts not recalled in time"),
+        }
+        Vec::new()
     }
 
     /// Writes down, some time soon, what `sight` shows.

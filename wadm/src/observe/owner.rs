@@ -87,6 +87,12 @@ impl LinkKey {
             target: link.target.clone(),
         }
     }
+
+    /// Whether `other` has the same source, name and package, whatever its target: lattice v1 deletes them together.
+    pub(crate) fn is_sibling_of(&self, other: &Self) -> bool {
+        (&self.source, &self.name, &self.namespace, &self.package)
+            == (&other.source, &other.name, &other.namespace, &other.package)
+    }
 }
 
 impl std::fmt::Display for LinkKey {

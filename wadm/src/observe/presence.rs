@@ -67,6 +67,8 @@ pub(super) struct Heard {
     sequence: u64,
     running: Vec<Running>,
     pub(super) last: Instant,
+    /// What its clock showed then.
+    pub(super) clock_ms: u64,
 }
 
 /// What a presence brought.
@@ -101,8 +103,9 @@ impl Roll {
                 && known.running == presence.running
                 && now.duration_since(known.last) < SUSPECT
         });
-        let Presence { boot, state, token, started_at_ms, sequence, running, .. } = presence;
-        self.0.insert(host, Heard { boot, state, token, expires_at, started_at_ms, sequence, running, last: now });
+        let Presence { boot, state, token, started_at_ms, sequence, said_at_ms: clock_ms, running, .. } = presence;
+        let last = now;
+        self.0.insert(host, Heard { boot, state, token, expires_at, started_at_ms, sequence, running, last, clock_ms });
         if is_same { News::None } else { News::Changed }
     }
 

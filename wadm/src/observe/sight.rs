@@ -37,6 +37,8 @@ pub(crate) struct SeenHost {
     pub(crate) boot: Option<BootId>,
     pub(super) state: State,
     pub(super) heard: Instant,
+    /// What its clock showed then, in milliseconds since 1970; `None` when it was not heard.
+    pub(super) clock_ms: Option<u64>,
     pub(crate) silent: Duration,
     /// What it said when it was asked; `None` as long as this run of it has not answered.
     pub(crate) inventory: Option<Arc<Answer>>,
@@ -45,6 +47,12 @@ pub(crate) struct SeenHost {
 }
 
 impl Sight {
+    /// What the clocks of hosts that are heard showed, and when they said so.
+    pub(crate) fn clocks(&self) -> impl Iterator<Item = (&HostId, u64, Instant)> {
+        let heard = self.hosts.iter().filter(|(_, seen)| seen.silent <= SUSPECT);
+        heard.filter_map(|(host, seen)| Some((host, seen.clock_ms?, seen.heard)))
+    }
+
     /// What planning is told, with what is known of rollouts and commands.
     pub(crate) fn observed(
         &self,

@@ -65,8 +65,14 @@ pub(crate) enum Sign {
     Changed,
 }
 
-/// Who asks for a look.
-type Ask = oneshot::Sender<Sight>;
+/// What the task is asked for.
+#[derive(Debug)]
+enum Ask {
+    /// A look.
+    Sight(oneshot::Sender<Sight>),
+    /// To take hosts for silent that another wadm saw, unless they were heard.
+    Remember(Vec<HostInventory>),
+}
 
 impl Observer {
     /// Begins to look.
@@ -82,7 +88,7 @@ impl Observer {
         let (wake, news) = watch::channel(0);
         let patience = Patience { request: PATIENCE, ..Patience::default() };
         let client = Client::new(senses.transport.clone(), senses.believes.lattice.clone()).with_patience(patience);
-        let eye = Eye::new(senses.believes.clone(), senses.settle, Instant::now());
+        let eye = Eye::new(senses.believes.clone(), senses.settle);
         let task = Task { senses, client, eye, wake, tell, answers: FuturesUnordered::new() };
         let task = tokio::spawn(task.run((presence, events), asked));
         Ok(Self { asks, news, told, _task: AbortOnDropHandle::new(task) })
@@ -101,8 +107,14 @@ impl Observer {
     /// Everything as it is seen now; `None` when the task is over.
     pub(crate) async fn sight(&self) -> Option<Sight> {
         let (answer, sight) = oneshot::channel();
-        self.asks.send(answer).await.ok()?;
+        self.asks.send(Ask::Sight(answer)).await.ok()?;
         sight.await.ok()
+    }
+
+    /// Takes hosts for silent that another wadm saw, unless they were heard; every later look has them.
+    pub(crate) async fn remember(&self, hosts: Vec<HostInventory>) {
+        // Without the task there are no looks any more.
+        let _ = self.asks.send(Ask::Remember(hosts)).await;
     }
 }
 
@@ -124,6 +136,7 @@ impl Task {
         let mut recalled = Box::pin(recall(self.senses.store.clone()));
         let mut is_recalled = false;
         let mut owned = Follow::new(OWNED, &self.senses.store);
+        let mut looked = Instant::now();
         loop {
             let now = Instant::now();
             match self.senses.transport.is_connected() {
@@ -131,12 +144,13 @@ impl Task {
                 false => self.eye.is_cut_off(),
             }
             self.ask(now);
-            let look = now + LOOK;
+            let look = looked + LOOK;
             let next = self.eye.next_due(now).map_or(look, |due| due.max(now).min(look));
             let is_news = tokio::select! {
                 biased;
                 ask = asked.recv() => match ask {
-                    Some(ask) => self.answer(ask),
+                    Some(Ask::Sight(ask)) => self.answer(ask),
+                    Some(Ask::Remember(hosts)) => self.remember(hosts),
                     None => return,
                 },
                 message = presence.next() => match message {
@@ -150,21 +164,27 @@ impl Task {
                 Some((host, at, answer)) = self.answers.next() => self.eye.answered(&host, at, answer),
                 hosts = &mut recalled, if !is_recalled => {
                     is_recalled = true;
-                    self.eye.remember(hosts);
-                    true
+                    self.remember(hosts)
                 }
                 change = links.next() => self.eye.links.take(change),
                 change = configs.next() => self.eye.configs.take(change),
                 change = owned.next() => self.eye.owned.take(change),
-                () = sleep_until(next) => self.look(now),
+                () = sleep_until(next) => false,
             };
-            if is_news {
+            // Whatever woke us: a silence that becomes news at the moment at which something is heard is news as well.
+            let is_due = Instant::now() >= next;
+            if (is_due && self.look(&mut looked)) || is_news {
                 self.wake.send_modify(|count| *count += 1);
             }
         }
     }
 
-    fn answer(&self, ask: Ask) -> bool {
+    fn remember(&mut self, hosts: Vec<HostInventory>) -> bool {
+        self.eye.remember(hosts, Instant::now());
+        true
+    }
+
+    fn answer(&self, ask: oneshot::Sender<Sight>) -> bool {
         // Whoever asked may have left.
         drop(ask.send(self.eye.sight(Instant::now())));
         false
@@ -181,8 +201,9 @@ impl Task {
     }
 
     /// Time went by: whether that alone is news, as somebody's silence is.
-    fn look(&mut self, before: Instant) -> bool {
+    fn look(&mut self, looked: &mut Instant) -> bool {
         let now = Instant::now();
+        let before = std::mem::replace(looked, now);
         self.eye.sweep(now);
         self.eye.time_tells(before, now)
     }

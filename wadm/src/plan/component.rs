@@ -9,6 +9,7 @@ use super::action::{Deed, ScaleActor, StartProvider};
 use super::desired::{Component, RolloutRule};
 use super::draft::{Draft, For, Proposed};
 use super::placement::{Keep, Subject};
+use super::spare::Spare;
 use super::spread::{Placement, Running, Target};
 use super::world::{HostIndex, World};
 use crate::manifest::Kind;
@@ -205,13 +206,11 @@ impl Mover<'_, '_> {
 
     /// Takes away what is too much, as far as enough stays ready.
     fn reduce(&mut self, replaced: &[HostIndex]) {
-        let wanted: u32 = self.placement.wanted.iter().sum();
-        let least = wanted.saturating_sub(self.subject.component.rollout.unavailable.of(wanted));
         let stays_up = |thing: &&Thing<'_>| {
             thing.is_ready() && (self.subject.component.kind == Kind::Actor || !replaced.contains(&thing.host))
         };
-        let ready: u32 = self.things.iter().filter(stays_up).map(|thing| thing.count).sum();
-        let mut spare = ready.saturating_sub(least);
+        let (component, placement) = (self.subject.component, self.placement);
+        let mut spare = Spare::new(component, placement, self.things.iter().filter(stays_up));
         for thing in self.things {
             let target = self.placement.targets.get(&thing.host).copied();
             let keeps = target.map_or(0, |target| target.count);
@@ -225,11 +224,10 @@ impl Mover<'_, '_> {
                 self.note(&Proposed::Held(format!("nothing is stopped while the view is unsettled: {doubt}")));
                 continue;
             }
-            if thing.is_ready() && surplus > spare {
+            if thing.is_ready() && !spare.take(component, placement, (thing, surplus)) {
                 self.note(&Proposed::Held("what replaces it is not ready yet".to_owned()));
                 continue;
             }
-            spare -= if thing.is_ready() { surplus } else { 0 };
             let deed = match target {
                 Some(target) => self.deed(thing.host, &target, Kin::Same),
                 None => self.stop(thing),

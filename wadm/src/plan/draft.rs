@@ -35,6 +35,11 @@ pub(super) enum Proposed {
 }
 
 impl Proposed {
+    /// Whether it is sent by this plan, or was sent by an earlier one.
+    pub(super) fn is_sent(&self) -> bool {
+        matches!(self, Self::Planned | Self::Underway)
+    }
+
     /// What people should know about it, if anything.
     pub(super) fn trouble(&self) -> Option<&str> {
         match self {

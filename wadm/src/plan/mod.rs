@@ -18,6 +18,7 @@ mod records;
 mod rollout;
 mod share;
 mod shortage;
+mod spare;
 mod spread;
 mod status;
 mod world;

@@ -1,6 +1,6 @@
 //! Configs and links of one application, and the ledger that says which of them are its own.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use trellis_lattice::id::{ConfigName, EntityId};
 use trellis_lattice::message::link::Link;
@@ -9,7 +9,7 @@ use super::action::{Deed, Stage};
 use super::desired::{App, WantedLink};
 use super::draft::{Draft, For, Proposed};
 use crate::intent::AppName;
-use crate::observe::{LinkKey, Observed, Owned};
+use crate::observe::{Host, LinkKey, Observed, Owned};
 
 /// What is known of the records that concern one application, and what is wanted of them.
 pub(super) struct Records<'r> {
@@ -52,8 +52,8 @@ impl Records<'_> {
         turn.put_configs(&mut standing);
         turn.put_links(&mut standing, ready);
         let adds = std::mem::take(&mut turn.adds);
-        self.record(known, adds, draft);
-        self.erase(known.unwrap_or(&none), draft);
+        let erased = self.erase(known.unwrap_or(&none), draft);
+        self.record(known, adds, &erased, draft);
         standing
     }
 
@@ -65,55 +65,73 @@ impl Records<'_> {
         self.app.is_some_and(|app| app.links.iter().any(|wanted| LinkKey::of(&wanted.link) == *key))
     }
 
-    /// Writes the ledger when it lacks something that is about to be made, or names something that is gone and not
-    /// wanted.
-    fn record(&self, known: Option<&Owned>, adds: Owned, draft: &mut Draft<'_>) {
+    /// Writes the ledger when it lacks something that is about to be made, or names what was `erased`.
+    fn record(&self, known: Option<&Owned>, adds: Owned, erased: &Owned, draft: &mut Draft<'_>) {
         let before = known.cloned().unwrap_or_default();
         let mut owned = before.clone();
-        if let Some(configs) = &self.observed.configs {
-            owned.configs.retain(|name| configs.contains_key(name) || self.is_wanted_config(name));
-        }
-        if let Some(links) = &self.observed.links {
-            let wanted: BTreeSet<LinkKey> =
-                self.app.into_iter().flat_map(|app| &app.links).map(|wanted| LinkKey::of(&wanted.link)).collect();
-            owned.links.retain(|key| links.contains_key(key) || wanted.contains(key));
-        }
-        let adds_something = !adds.configs.is_subset(&owned.configs) || !adds.links.is_subset(&owned.links);
         owned.configs.extend(adds.configs);
         owned.links.extend(adds.links);
+        let stage = if owned == before { Stage::Forget } else { Stage::Record };
+        if stage == Stage::Forget {
+            owned.configs.retain(|name| !erased.configs.contains(name));
+            owned.links.retain(|key| !erased.links.contains(key));
+        }
         if owned != before {
-            let stage = if adds_something { Stage::Record } else { Stage::Forget };
             draft.propose_at(self.who, stage, Deed::RecordOwned { instead_of: known.cloned(), owned });
         }
     }
 
-    fn erase(&self, known: &Owned, draft: &mut Draft<'_>) {
-        let links =
-            self.observed.links.as_ref().into_iter().flat_map(|links| {
-                known.links.iter().filter(|key| links.contains_key(key) && !self.is_wanted_link(key))
-            });
-        let configs = self.observed.configs.as_ref().into_iter().flat_map(|configs| {
-            known.configs.iter().filter(|name| configs.contains_key(*name) && !self.is_wanted_config(name))
-        });
-        let links: Vec<LinkKey> = links.cloned().collect();
-        let configs: Vec<ConfigName> = configs.cloned().collect();
-        if links.is_empty() && configs.is_empty() {
-            return;
+    /// Deletes what the ledger names and nobody wants; gives what may be struck from it once that was acknowledged.
+    ///
+    /// What is not to be seen is deleted as well before it is struck: the store may answer from the past, and what was
+    /// struck without having been deleted would stay for ever.
+    fn erase(&self, known: &Owned, draft: &mut Draft<'_>) -> Owned {
+        let mut erased = Owned::default();
+        let (Some(links), Some(configs)) = (&self.observed.links, &self.observed.configs) else { return erased };
+        let unwanted: Vec<&LinkKey> = known.links.iter().filter(|key| !self.is_wanted_link(key)).collect();
+        let configs_unwanted: Vec<_> = known.configs.iter().filter(|name| !self.is_wanted_config(name)).collect();
+        if unwanted.is_empty() && configs_unwanted.is_empty() {
+            return erased;
         }
         if !self.may_erase {
-            return draft.wait(
-                self.who.app,
-                "links and configs that are no longer wanted go when the rest is done",
-                None,
-            );
+            let reason = "links and configs that are no longer wanted go when the rest is done";
+            draft.wait(self.who.app, reason, None);
+            return erased;
         }
-        for link in &links {
-            draft.propose(self.who, Deed::DeleteLink { link: link.clone() });
+        // Without a host there is nobody to delete anything, and nobody who could have made it.
+        let is_answered = self.observed.hosts.values().any(Host::is_here);
+        let mut deleted = Vec::new();
+        for key in unwanted {
+            let is_seen = links.contains_key(key);
+            let is_sent = if is_seen || (is_answered && !self.is_replaced(key)) {
+                deleted.push(key.clone());
+                draft.propose(self.who, Deed::DeleteLink { link: key.clone() }).is_sent()
+            } else {
+                true
+            };
+            if is_sent && !is_seen {
+                erased.links.insert(key.clone());
+            }
         }
-        self.restore(&links, Stage::Forget, draft);
-        for name in configs {
-            draft.propose(self.who, Deed::DeleteConfig { name });
+        self.restore(&deleted, Stage::Forget, draft);
+        for name in configs_unwanted {
+            let is_seen = configs.contains_key(name);
+            let is_sent = !(is_seen || is_answered)
+                || draft.propose(self.who, Deed::DeleteConfig { name: name.clone() }).is_sent();
+            if is_sent && !is_seen {
+                erased.configs.insert(name.clone());
+            }
         }
+        erased
+    }
+
+    /// Whether a link is gone and another one has, or is to have, its source, name and package: to delete the one would
+    /// be to delete the other.
+    fn is_replaced(&self, key: &LinkKey) -> bool {
+        let Some(links) = &self.observed.links else { return false };
+        let mut wanted = self.app.into_iter().flat_map(|app| &app.links).map(|wanted| LinkKey::of(&wanted.link));
+        let mut has_heir = || wanted.any(|wanted| wanted.is_sibling_of(key)) || siblings(links, key).next().is_some();
+        !links.contains_key(key) && has_heir()
     }
 
     /// Lattice v1 deletes links by source, name and package, whatever their targets: those to other targets are put
@@ -245,13 +263,9 @@ fn siblings<'l>(links: &'l BTreeMap<LinkKey, Link>, key: &LinkKey) -> impl Itera
     let first = EntityId::parse("-").expect("`-` is the least id there is");
     let start = LinkKey { target: first, ..key.clone() };
     let key = key.clone();
-    let is_sibling = |key: &LinkKey, other: &LinkKey| {
-        (&key.source, &key.name, &key.namespace, &key.package)
-            == (&other.source, &other.name, &other.namespace, &other.package)
-    };
     links
         .range(start..)
-        .map_while(move |(other, link)| is_sibling(&key, other).then_some((*other != key).then_some((other, link))))
+        .map_while(move |(other, link)| key.is_sibling_of(other).then_some((*other != key).then_some((other, link))))
         .flatten()
 }
 

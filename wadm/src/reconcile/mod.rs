@@ -125,6 +125,9 @@ impl Reconciler {
             info!(token = acting, "acting changed");
             self.executor.stand_down();
             self.rollouts.read().await;
+            if acting.is_some() {
+                self.observer.remember(self.memory.recall().await).await;
+            }
         }
         let Some(sight) = self.observer.sight().await else { return acting };
         if acting.is_some_and(|token| token < sight.fence()) {

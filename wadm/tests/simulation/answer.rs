@@ -48,15 +48,18 @@ impl Answer<'_> {
                 let links: Vec<Link> = self.machine.site.ground.truth().links.values().cloned().collect();
                 return Made::said(&Reply::answer(links));
             }
-            _ => self.fenced().and_then(|()| self.command(noun, verb)),
+            _ => self.fenced(noun).and_then(|()| self.command(noun, verb)),
         };
         done.unwrap_or_else(|refusal| Made::said(&Reply::<()>::refused(refusal)))
     }
 
-    /// Refuses a command with a token that is over.
-    fn fenced(&self) -> Result<(), String> {
+    /// Refuses a command that comes too late, or with a token that is over.
+    fn fenced(&self, noun: &str) -> Result<(), String> {
+        let terms = fence::of(self.payload);
+        terms.check_time(self.machine.clock_ms())?;
         let mut truth = self.machine.site.ground.truth();
-        let Some(token) = fence::of(self.payload) else {
+        crate::judge::taken(&mut truth, &self.machine.name, noun, self.payload);
+        let Some(token) = terms.token else {
             truth.violation(format!("{} was sent a command without a fencing token", self.machine.name));
             return Ok(());
         };

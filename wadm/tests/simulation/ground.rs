@@ -6,6 +6,7 @@ use std::fmt::Write as _;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
+use bytes::Bytes;
 use tokio::time::Instant;
 use trellis_lattice::id::{ConfigName, EntityId, HostId};
 use trellis_lattice::message::command::StringMap;
@@ -26,12 +27,16 @@ pub(crate) struct Truth {
     pub(crate) configs: BTreeMap<ConfigName, StringMap>,
     /// What is wanted.
     pub(crate) wanted: Wanted,
+    /// What was wanted before that.
+    pub(crate) wanted_before: Wanted,
     /// When that last changed.
     pub(crate) wanted_since: Duration,
     /// How strict the judge is.
     pub(crate) strictness: Strictness,
     /// The lease as it was written last, and when.
     pub(crate) lease: Option<(Lease, Duration)>,
+    /// When which command was sent last.
+    pub(crate) sent: BTreeMap<Bytes, Duration>,
     /// Since when there is too much of something.
     pub(crate) surplus: BTreeMap<(EntityId, Option<&'static str>), Duration>,
     /// How often somebody else began to act.
@@ -122,9 +127,11 @@ impl Ground {
             links: BTreeMap::new(),
             configs: BTreeMap::new(),
             wanted: Wanted::default(),
+            wanted_before: Wanted::default(),
             wanted_since: Duration::ZERO,
             strictness: Strictness::default(),
             lease: None,
+            sent: BTreeMap::new(),
             surplus: BTreeMap::new(),
             turns: 0,
             violations: Vec::new(),
@@ -150,6 +157,13 @@ impl Truth {
     pub(crate) fn note(&mut self, line: &str) {
         let at = self.elapsed();
         writeln!(self.trace, "{:>9.3} {line}", at.as_secs_f64()).expect("a string takes it");
+    }
+
+    /// A command is sent.
+    pub(crate) fn sends(&mut self, line: &str, command: Bytes) {
+        self.note(line);
+        let now = self.elapsed();
+        self.sent.insert(command, now);
     }
 
     /// Since the simulation began.

@@ -7,10 +7,23 @@ use trellis_lattice::id::{EntityId, HostId};
 use trellis_lattice::message::lease::{Lease, LeaseState};
 
 use crate::ground::{Health, HostTruth, Run, Truth, UNNOTICED};
-use crate::wishes::{Instances, WantedApp, WantedRun};
+use crate::wishes::{Instances, Wanted, WantedApp, WantedRun};
 
 /// For how long there may be too much of something, once the hosts are left alone.
 const LONGEST_SURPLUS: Duration = Duration::from_secs(5);
+
+/// For how long nobody can tell that several hosts were cut off: they speak each second, are late after 1.4 s, and what
+/// was sent before that takes a host up to 120 ms.
+const UNHEARD: Duration = Duration::from_millis(1_600);
+
+/// For how long a command may be under way: up to 200 ms in the bus, then up to 120 ms on the host.
+const UNDERWAY: Duration = Duration::from_millis(350);
+
+/// For how long after it was sent a command may be taken by the host that it is for.
+const LONGEST_WAY: Duration = Duration::from_secs(6);
+
+/// How far the clocks of hosts differ at most. What any host may take counts by the clock that is furthest on.
+const CLOCK_SPREAD: Duration = Duration::from_secs(10);
 
 /// How much is excused while things go wrong.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -20,6 +33,16 @@ pub(crate) enum Strictness {
     Strict,
     /// Messages are lost: somebody who is there may be taken for gone, so that there may be too much for a while.
     Lossy,
+}
+
+/// A host took a command that was for it, or for any host.
+pub(crate) fn taken(truth: &mut Truth, host: &str, noun: &str, command: &[u8]) {
+    let now = truth.elapsed();
+    let longest = if ["link", "config"].contains(&noun) { LONGEST_WAY + CLOCK_SPREAD } else { LONGEST_WAY };
+    if let Some(sent) = truth.sent.get(command).filter(|sent| now > **sent + longest) {
+        let age = (now - *sent).as_secs();
+        truth.violation(format!("{host} took a command of {noun} that was sent {age} s ago"));
+    }
 }
 
 /// Something changed on a host, by a command.
@@ -35,11 +58,15 @@ pub(crate) fn changed(truth: &mut Truth, host: &HostId, id: &EntityId, before: O
     // Who was just away carries out what was meant for an earlier moment.
     let was_away = now < truth.host(host).since + UNNOTICED;
     let seeming = group.running(truth, |host| host.seems_there(now));
-    if after < before && seeming < wanted && !was_away {
+    // A command that is under way cannot be taken back: it may leave what was wanted when it was sent.
+    let least = if now < truth.wanted_since + UNDERWAY { group.wanted_before.min(wanted) } else { wanted };
+    if after < before && seeming < least && !was_away {
         truth.violation(format!("{id} was stopped on {name}: {seeming} of {wanted} are left"));
     }
     let alive = group.running(truth, |host| host.health == Health::Up);
-    let many_are_cut = truth.hosts.values().filter(|host| host.is_cut).count() * 2 > truth.hosts.len();
+    // A cut that nobody can have noticed yet is no reason to hold back what was due anyway.
+    let is_cut = |host: &&HostTruth| host.is_cut && now > host.since + UNHEARD;
+    let many_are_cut = truth.hosts.values().filter(is_cut).count() * 2 > truth.hosts.len();
     if many_are_cut && after > before && alive >= wanted + after - before {
         truth.violation(format!("{id} was started on {name} although most hosts are only out of sight"));
     }
@@ -51,16 +78,23 @@ struct Group {
     id: EntityId,
     zone: Option<&'static str>,
     wanted: u32,
+    /// How many were wanted before the intent changed last.
+    wanted_before: u32,
 }
 
 impl Group {
     /// The group that `host` belongs to; `None` when nothing is wanted of `id` there, or so many on each host.
     fn of(truth: &mut Truth, host: &HostId, id: &EntityId) -> Option<Self> {
         let zone = truth.host(host).zone().to_owned();
-        let mut runs = truth.wanted.apps.values().flatten().flat_map(|app| &app.runs);
-        let run = runs.find(|run| run.id == id.as_str() && run.zone.is_none_or(|wanted| wanted == zone))?;
-        let Instances::Total(wanted) = run.instances else { return None };
-        Some(Self { id: id.clone(), zone: run.zone, wanted })
+        let find = |wanted: &Wanted| {
+            let mut runs = wanted.apps.values().flatten().flat_map(|app| &app.runs);
+            let run = runs.find(|run| run.id == id.as_str() && run.zone.is_none_or(|wanted| wanted == zone))?;
+            let Instances::Total(instances) = run.instances else { return None };
+            Some((run.zone, instances))
+        };
+        let (zone, wanted) = find(&truth.wanted)?;
+        let wanted_before = find(&truth.wanted_before).map_or(0, |(_, instances)| instances);
+        Some(Self { id: id.clone(), zone, wanted, wanted_before })
     }
 
     fn running(&self, truth: &Truth, which: impl Fn(&HostTruth) -> bool) -> u32 {

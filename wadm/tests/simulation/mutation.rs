@@ -18,6 +18,8 @@ use trellis_wadm::reconcile::Planner;
 pub(crate) enum Mutation {
     /// Commands carry no fencing token.
     SkipTheFence,
+    /// Commands do not say until when they count.
+    LetThemCountForEver,
     /// The token does not grow when another wadm takes over.
     KeepTheToken,
     /// Records are written over whatever is there.
@@ -72,6 +74,7 @@ impl Mutation {
         let Ok(Value::Object(mut command)) = serde_json::from_slice(&payload) else { return payload };
         match self {
             Self::SkipTheFence => drop(command.remove("fence")),
+            Self::LetThemCountForEver => drop(command.remove("not_after_ms")),
             Self::ForgetTheOwner => drop(command.remove("annotations")),
             Self::ForgetTheGeneration => {
                 if let Some(Value::Object(notes)) = command.get_mut("annotations") {

@@ -342,7 +342,7 @@ impl Play {
     /// Tells everybody what is wanted.
     fn tell(&self) {
         let mut truth = self.site.ground.truth();
-        truth.wanted = self.wishes.wanted.clone();
+        truth.wanted_before = std::mem::replace(&mut truth.wanted, self.wishes.wanted.clone());
         truth.wanted_since = truth.elapsed();
         truth.note("the intent changes");
         drop(truth);

@@ -250,7 +250,8 @@ impl Transport for Wire {
             self.ground.truth().violation(format!("{} never rests", self.name));
             return std::future::pending().await;
         }
-        self.ground.note(&format!("{} sends {} {}", self.name, short(&subject), gist(&payload)));
+        let line = format!("{} sends {} {}", self.name, short(&subject), gist(&payload));
+        self.ground.truth().sends(&line, payload.clone());
         self.fuse.burn(self.inner.request(subject, payload, timeout)).await
     }
 

@@ -1,0 +1,29 @@
+//! Seeds that found something once: every run has them.
+
+use crate::script::Kind;
+
+/// Kind, seed, and what was wrong.
+const NAMED: &[(Kind, u64, &str)] = &[
+    (Kind::ComeAndGo, 50, "an instance that started in one zone let one stop in the other"),
+    (Kind::Hang, 35, "the same, with hosts that hang"),
+    (
+        Kind::Cut,
+        108,
+        "most hosts were cut off in the moment in which a start was due, and a silence was noticed too late",
+    ),
+    (Kind::Everything, 24, "a wadm that took over did not know hosts that only the one before had heard"),
+    (
+        Kind::Hang,
+        60,
+        "the intent asked for more while a command that takes one away was under way: the judge blamed it",
+    ),
+    (Kind::Everything, 18, "a host that was only remembered was taken for one that is there"),
+    (Kind::Everything, 10, "a host that was heard and cut off before it answered was taken for one that runs nothing"),
+    (Kind::Past, 61, "a ledger was struck on the word of a host while the store went on telling the past"),
+    (Kind::Everything, 24, "a link that the store did not show was struck from the ledger, and stayed"),
+];
+
+/// Those of a kind.
+pub(crate) fn of(kind: Kind) -> impl Iterator<Item = u64> {
+    NAMED.iter().filter(move |(of, ..)| *of == kind).map(|(_, seed, _)| *seed)
+}
