@@ -33,6 +33,7 @@ pub(super) async fn scale(
     current: Option<Arc<ActorEntry>>,
 ) -> Done {
     let is_first = current.is_none();
+    let before = current.as_ref().map(|current| Arc::clone(&current.component));
     let entry = match current {
         Some(current) if current.command.component_ref == command.component_ref => adjust(&context, &command, &current),
         Some(current) if !command.allow_update => {
@@ -43,7 +44,12 @@ pub(super) async fn scale(
     };
     match entry {
         Ok(entry) => {
-            tracing::info!(actor_id = %command.component_id, digest = %entry.digest, "actor started");
+            // An order may come twice, if its acknowledgement was lost: what ran goes on then.
+            if before.is_some_and(|before| Arc::ptr_eq(&before, &entry.component)) {
+                tracing::info!(actor_id = %command.component_id, max = command.count, "actor scaled");
+            } else {
+                tracing::info!(actor_id = %command.component_id, digest = %entry.digest, "actor started");
+            }
             let data = announce::scaled(&context.host, &entry.command, entry.claims.as_deref());
             // Hosts of lattice v1 say so twice on the first start, and clients count on it.
             let times = if is_first { 2 } else { 1 };
