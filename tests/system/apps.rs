@@ -157,8 +157,7 @@ fn a_canary_takes_its_share_of_the_requests() {
     let lattice = Lattice::one_box(&[]);
     lattice.signed("hello", &[]);
     lattice.signed("echo", &[]);
-    let text = CANARY.replace("127.0.0.1:8080", &lattice.address.to_string());
-    let app = App { lattice: &lattice, text };
+    let app = App::text(&lattice, CANARY);
     let of_stable = || (0..40).filter(|_| lattice.get("/shop").1.contains("hello from Trellis")).count();
     lattice.run(&["app", "deploy", path(&app.write()), "--wait"]);
     assert_eq!(of_stable(), 30, "75 of 100");

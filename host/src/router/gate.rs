@@ -176,7 +176,7 @@ mod tests {
 
     fn head(source: &str, target: &str, interface: &str, grant_epoch: u64) -> Head {
         Head {
-            id: super::super::invocation_id(),
+            id: trellis_lattice::message::invocation::new_id(),
             source: source.parse().expect("valid"),
             target: target.parse().expect("valid"),
             link: Default::default(),

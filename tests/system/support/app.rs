@@ -20,6 +20,11 @@ impl<'a> App<'a> {
         Self { lattice, text: text.replace("127.0.0.1:8080", &address).replace("127.0.0.1:8081", &address) }
     }
 
+    /// The manifest `text`, answering where the lattice serves HTTP.
+    pub(crate) fn text(lattice: &'a Lattice, text: &str) -> Self {
+        Self { lattice, text: text.replace("127.0.0.1:8080", &lattice.address.to_string()) }
+    }
+
     /// The application `name` of these components, each a piece of YAML as it stands in the list.
     pub(crate) fn of(lattice: &'a Lattice, name: &str, components: impl IntoIterator<Item = String>) -> Self {
         let head = format!(

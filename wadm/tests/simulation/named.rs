@@ -11,7 +11,6 @@ const NAMED: &[(Kind, u64, &str)] = &[
         108,
         "most hosts were cut off in the moment in which a start was due, and a silence was noticed too late",
     ),
-    (Kind::Everything, 24, "a wadm that took over did not know hosts that only the one before had heard"),
     (
         Kind::Hang,
         60,
@@ -20,7 +19,12 @@ const NAMED: &[(Kind, u64, &str)] = &[
     (Kind::Everything, 18, "a host that was only remembered was taken for one that is there"),
     (Kind::Everything, 10, "a host that was heard and cut off before it answered was taken for one that runs nothing"),
     (Kind::Past, 61, "a ledger was struck on the word of a host while the store went on telling the past"),
-    (Kind::Everything, 24, "a link that the store did not show was struck from the ledger, and stayed"),
+    (
+        Kind::Everything,
+        24,
+        "a wadm that took over did not know hosts that only the one before had heard; and a link that the store did not \
+         show was struck from the ledger, and stayed",
+    ),
 ];
 
 /// Those of a kind.
