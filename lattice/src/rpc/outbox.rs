@@ -122,11 +122,17 @@ fn may_be_bundled(message: &Message) -> bool {
 }
 
 /// What messages to one inbox, or to the slots of one peer, have in common.
-fn way(subject: &Subject) -> &str {
+#[derive(Debug, PartialEq, Eq)]
+enum Way<'a> {
+    Inbox(&'a str),
+    Slots(&'a str),
+}
+
+fn way(subject: &Subject) -> Way<'_> {
     let text = subject.as_str();
     match text.rsplit_once('.') {
-        Some((peer, slot)) if slot.parse::<u16>().is_ok() => peer,
-        _ => text,
+        Some((peer, slot)) if slot.parse::<u16>().is_ok() => Way::Slots(peer),
+        _ => Way::Inbox(text),
     }
 }
 

@@ -36,6 +36,26 @@ async fn a_thousand_calls_at_a_time_are_answered(net: &Net) {
     }
 }
 
+async fn peers_that_call_each_other_do_not_mix_calls_and_answers(net: &Net) {
+    let authority = Authority::new();
+    let host = || authority.join(&Key::generate(KeyKind::Host));
+    let peers =
+        [serving(net.connect("one").await, host()).await.0, serving(net.connect("other").await, host()).await.0];
+    for peer in &peers {
+        until("each knows the other", || peer.present().iter().any(|p| !p.running.is_empty())).await;
+    }
+    let both = peers.iter().flat_map(|peer| (0..500_u32).map(move |i| (peer, i)));
+    let calls = both.map(|(peer, i)| async move {
+        let value = Bytes::from(i.to_be_bytes().to_vec());
+        assert_eq!(peer.call(call("echo", value.clone())).await.unwrap().value, value);
+    });
+    futures::future::join_all(calls).await;
+    for peer in &peers {
+        let refused = peer.refused();
+        assert_eq!((refused.malformed, refused.unsealed, refused.strange, refused.replayed), (0, 0, 0, 0));
+    }
+}
+
 async fn errors_arrive_as_they_are(net: &Net) {
     let (caller, server, _) = pair(net).await;
     let error = caller.call(call("fail", "")).await.unwrap_err();
@@ -113,6 +133,7 @@ async fn a_peer_of_another_authority_is_nobody(net: &Net) {
 on_both!(
     a_call_is_answered,
     a_thousand_calls_at_a_time_are_answered,
+    peers_that_call_each_other_do_not_mix_calls_and_answers,
     errors_arrive_as_they_are,
     nobody_runs_what_nobody_runs,
     time_that_is_over_ends_the_call_at_both_ends,
