@@ -98,7 +98,7 @@ pub fn reply_slots(lattice: &LatticeName, peer: &PeerId) -> Subject {
 
 /// The slot of a subject made by [`reply_slot`].
 pub fn slot_of(subject: &Subject) -> Option<u32> {
-    subject.tokens().nth(4)?.parse().ok()
+    subject.as_str().rsplit_once('.')?.1.parse().ok()
 }
 
 /// The slot with another number of the same peer.
