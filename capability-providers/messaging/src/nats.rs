@@ -125,20 +125,32 @@ impl Connection {
             PublishErrorKind::MaxPayloadExceeded => self.too_large(&message.body),
             _ => Refusal(format!("message was not taken by nats-server at {}: {error}", self.servers)),
         })?;
-        self.client.flush().await.map_err(|error| Refusal(format!("message was not sent: {error}")))
+        let flushed = self.unless_lost(self.client.flush()).await?;
+        flushed.map_err(|error| Refusal(format!("message was not sent: {error}")))
     }
 
     /// Sends a request and waits for its answer.
     pub(crate) async fn request(&self, subject: String, body: Bytes) -> Result<BrokerMessage, Refusal> {
         self.connected().await?;
         let request = async_nats::Request::new().payload(body.clone()).timeout(None);
-        let answer = self.client.send_request(subject.clone(), request).await;
+        let answer = self.unless_lost(self.client.send_request(subject.clone(), request)).await?;
         let answer = answer.map_err(|error| match error.kind() {
             RequestErrorKind::NoResponders => Refusal(format!("nobody is subscribed to {subject:?}")),
             RequestErrorKind::MaxPayloadExceeded => self.too_large(&body),
             _ => Refusal(format!("request was not taken by nats-server at {}: {error}", self.servers)),
         })?;
         Ok(inbound(answer))
+    }
+
+    /// Awaits `work`, which would wait for ever when the connection is lost meanwhile.
+    async fn unless_lost<T>(&self, work: impl Future<Output = T>) -> Result<T, Refusal> {
+        let mut is_connected = self.is_connected.clone();
+        tokio::select! {
+            done = work => Ok(done),
+            _ = is_connected.wait_for(|is_connected| !is_connected) => {
+                Err(Refusal(format!("the connection to nats-server at {} was lost", self.servers)))
+            }
+        }
     }
 
     /// That a message is over the server's limit.

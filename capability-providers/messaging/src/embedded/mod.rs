@@ -24,7 +24,7 @@ mod queue;
 mod writer;
 
 use self::file::File;
-use self::queue::{Claim, Queue, Reader};
+use self::queue::{Claim, Queue, Reader, Reading};
 use self::writer::{Change, Writer};
 use crate::broker::{Broker, Feed, Refusal, Subscription};
 use crate::config::{Order, QueueLimits};
@@ -115,8 +115,8 @@ impl Broker for Queues {
         let mut feed = Feed::new();
         for pattern in &subscription.patterns {
             let queue = self.inner.queue(&subscription.group, pattern).await?;
-            let reader = Reader { lanes: lanes.clone(), order: subscription.order.clone() };
-            feed.push(AbortOnDropHandle::new(tokio::spawn(self.inner.clone().feed(queue, reader))));
+            let reading = queue.read_by(Reader { lanes: lanes.clone(), order: subscription.order.clone() });
+            feed.push(AbortOnDropHandle::new(tokio::spawn(self.inner.clone().feed(reading))));
         }
         Ok(feed)
     }
@@ -158,10 +158,8 @@ impl Inner {
     }
 
     /// Hands what comes to a queue to one of its readers, for ever.
-    async fn feed(self: Arc<Self>, queue: Arc<Queue>, reader: Reader) {
-        let lanes = reader.lanes.clone();
-        let order = reader.order.clone();
-        let _reading = queue.read_by(reader);
+    async fn feed(self: Arc<Self>, reading: Reading) {
+        let (queue, Reader { lanes, order }) = (reading.queue(), reading.reader());
         loop {
             let claim = match queue.claim(&self.file).await {
                 Ok(claim) => claim,

@@ -117,8 +117,8 @@ impl Queue {
     pub(super) fn read_by(self: &Arc<Self>, reader: Reader) -> Reading {
         let mut state = self.state();
         let number = state.readers.last_key_value().map_or(1, |(last, _)| last + 1);
-        state.readers.insert(number, reader);
-        Reading { queue: self.clone(), number }
+        state.readers.insert(number, reader.clone());
+        Reading { queue: self.clone(), number, reader }
     }
 
     /// The reader whose turn it is with a request.
@@ -172,6 +172,17 @@ impl Queue {
 pub(super) struct Reading {
     queue: Arc<Queue>,
     number: u64,
+    reader: Reader,
+}
+
+impl Reading {
+    pub(super) fn queue(&self) -> &Arc<Queue> {
+        &self.queue
+    }
+
+    pub(super) fn reader(&self) -> &Reader {
+        &self.reader
+    }
 }
 
 impl Drop for Reading {

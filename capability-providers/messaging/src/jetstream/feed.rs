@@ -83,11 +83,31 @@ impl Source {
         }
     }
 
+    /// Hands on what had been handed to someone before, in its order: until the server gives it up it does not come
+    /// again, and what follows must not come first.
+    async fn catch_up(&self, consumer: &Consumer<pull::Config>, lanes: &Lanes) -> Result<(), String> {
+        let count = consumer.cached_info().num_ack_pending;
+        if self.order.is_none() || count == 0 {
+            return Ok(());
+        }
+        sleep(ACK_WAIT + Duration::from_secs(1)).await;
+        let fetching = consumer.fetch().max_messages(count).expires(Duration::from_secs(2)).messages();
+        let mut fetched = fetching.await.map_err(|error| error.to_string())?;
+        let mut messages = Vec::new();
+        while let Some(message) = fetched.next().await {
+            messages.push(message.map_err(|error| error.to_string())?);
+        }
+        messages.sort_by_key(|message| message.info().map_or(u64::MAX, |info| info.stream_sequence));
+        for message in messages {
+            lanes.take(self.delivery(message)).await;
+        }
+        Ok(())
+    }
+
     /// Until something goes wrong; says what.
     async fn pass_on(&self, consumer: Consumer<pull::Config>, lanes: &Lanes, pause: &mut Duration) -> String {
-        if self.order.is_some() && consumer.cached_info().num_ack_pending > 0 {
-            // What was on its way to someone comes again only then, and is to come before what follows it.
-            sleep(ACK_WAIT + Duration::from_secs(1)).await;
+        if let Err(error) = self.catch_up(&consumer, lanes).await {
+            return error;
         }
         let batch = usize::try_from(self.config.max_ack_pending).unwrap_or(1);
         let pulling =

@@ -80,6 +80,9 @@ impl Broker for JetStream {
                 Ok(Err(failure)) => failure,
                 Err(_) => (self.0.silent(), true),
             };
+            if is_final {
+                self.0.recall(&message.subject).await;
+            }
             let is_over = Instant::now() + PAUSE >= last;
             let is_stubborn = is_final && (begun.elapsed() >= STREAM_PATIENCE || is_over);
             if is_over || is_stubborn {
@@ -132,6 +135,14 @@ impl Inner {
             PublishErrorKind::TimedOut | PublishErrorKind::BrokenPipe => (self.silent(), false),
             _ => (Refusal(format!("message was not kept by stream {}: {error}", self.stream.name)), false),
         })
+    }
+
+    /// Adds a configured subject to the stream that someone has taken from it.
+    async fn recall(&self, subject: &str) {
+        if self.stream.subjects.iter().any(|pattern| pattern.matches(subject)) {
+            // If that fails, the next publish says why.
+            let _ = stream::prepare(self, &self.stream.subjects).await;
+        }
     }
 
     fn silent(&self) -> Refusal {

@@ -8,42 +8,54 @@ use trellis_provider_sdk::LinkError;
 use super::Inner;
 use crate::subject::Pattern;
 
+/// How often others may change the stream meanwhile.
+const MAX_RACES: usize = 8;
+
 /// Sees to it that the stream keeps all of `wanted`. Nothing is taken from it.
 pub(super) async fn prepare(inner: &Inner, wanted: &[Pattern]) -> Result<(), LinkError> {
-    let name = &inner.stream.name;
-    let found = match inner.context.get_stream(name).await {
-        Ok(stream) => Some(stream.cached_info().config.clone()),
-        Err(error) if is_absent(&error) => None,
-        Err(error) => return Err(unavailable(inner, "looked up", &error)),
-    };
-    let kept = match found {
-        None if wanted.is_empty() => return Ok(()),
-        None => {
-            let config = Config {
-                name: name.clone(),
-                description: Some("messages of Trellis actors".to_owned()),
-                subjects: with(&[], wanted),
-                storage: StorageType::File,
-                max_age: inner.stream.max_age,
-                num_replicas: inner.stream.replicas,
-                ..Config::default()
-            };
-            let subjects = config.subjects.clone();
-            inner.context.create_stream(config).await.map_err(|error| create_error(inner, &error))?;
-            subjects
-        }
-        Some(config) => {
-            let subjects = with(&config.subjects, wanted);
-            if subjects != config.subjects {
-                let config = Config { subjects: subjects.clone(), ..config };
-                let updated = inner.context.update_stream(config).await;
-                updated.map_err(|error| unavailable(inner, "made to keep more subjects", &error))?;
+    for _ in 0..MAX_RACES {
+        let Some(config) = look_up(inner).await? else {
+            if wanted.is_empty() {
+                return Ok(());
             }
-            subjects
+            create(inner, wanted).await?;
+            continue;
+        };
+        let subjects = with(&config.subjects, wanted);
+        if subjects == config.subjects {
+            let kept: Vec<Pattern> = subjects.iter().filter_map(|subject| Pattern::parse(subject)).collect();
+            inner.kept.store(kept.into());
+            return Ok(());
         }
+        // Another one may do the same now, and the server knows no order of that: it is looked at again.
+        let updated = inner.context.update_stream(Config { subjects, ..config }).await;
+        updated.map_err(|error| unavailable(inner, "made to keep more subjects", &error))?;
+    }
+    Err(LinkError::Unavailable(format!("stream {} is being changed by others again and again", inner.stream.name)))
+}
+
+async fn look_up(inner: &Inner) -> Result<Option<Config>, LinkError> {
+    match inner.context.get_stream(&inner.stream.name).await {
+        Ok(stream) => Ok(Some(stream.cached_info().config.clone())),
+        Err(error) if is_absent(&error) => Ok(None),
+        Err(error) => Err(unavailable(inner, "looked up", &error)),
+    }
+}
+
+async fn create(inner: &Inner, wanted: &[Pattern]) -> Result<(), LinkError> {
+    let config = Config {
+        name: inner.stream.name.clone(),
+        description: Some("messages of Trellis actors".to_owned()),
+        subjects: with(&[], wanted),
+        storage: StorageType::File,
+        max_age: inner.stream.max_age,
+        num_replicas: inner.stream.replicas,
+        ..Config::default()
     };
-    inner.kept.store(kept.iter().filter_map(|subject| Pattern::parse(subject)).collect::<Vec<_>>().into());
-    Ok(())
+    match inner.context.create_stream(config).await {
+        Err(error) if !is_made_by_another(&error) => Err(create_error(inner, &error)),
+        _ => Ok(()),
+    }
 }
 
 /// `kept`, and what of `wanted` it does not cover; nothing twice, because a server refuses that.
@@ -61,6 +73,13 @@ fn with(kept: &[String], wanted: &[Pattern]) -> Vec<String> {
 
 fn is_absent(error: &context::GetStreamError) -> bool {
     matches!(error.kind(), GetStreamErrorKind::JetStream(answer) if answer.error_code() == ErrorCode::STREAM_NOT_FOUND)
+}
+
+fn is_made_by_another(error: &context::CreateStreamError) -> bool {
+    matches!(
+        error.kind(),
+        CreateStreamErrorKind::JetStream(answer) if answer.error_code() == ErrorCode::STREAM_NAME_EXIST
+    )
 }
 
 fn create_error(inner: &Inner, error: &context::CreateStreamError) -> LinkError {

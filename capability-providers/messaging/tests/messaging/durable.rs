@@ -148,9 +148,15 @@ async fn what_came_while_nobody_was_there_is_handled_later(backend: Backend) {
     let sender = bench.sender_of("a").await;
     sender.publish("a", "10").await;
     let mut collected = bench.collect("a", &pairs).await;
-    let mut bodies = collected.bodies(11).await;
-    bodies.dedup();
-    assert_eq!(bodies, (0..11).map(|n| n.to_string()).collect::<Vec<_>>(), "all, and in their order");
+    let mut bodies: Vec<usize> = Vec::new();
+    while bodies.len() < 11 {
+        let n = text(&collected.next().await).parse().unwrap();
+        // Once more is allowed, out of order is not.
+        if !bodies.contains(&n) {
+            bodies.push(n);
+        }
+    }
+    assert_eq!(bodies, (0..11).collect::<Vec<_>>(), "all, and in their order");
     bench.restart().await;
     let mut again = bench.collect("a", &pairs).await;
     bench.sender_of("a").await.publish("a", "last").await;
