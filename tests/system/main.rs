@@ -9,6 +9,7 @@ mod cloud_edge;
 mod disturbance;
 mod ending;
 mod foreign;
+mod messaging;
 mod one_box;
 mod operations;
 mod outage;

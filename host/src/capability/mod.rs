@@ -9,6 +9,7 @@ pub(crate) mod config;
 pub(crate) mod http;
 pub(crate) mod keyvalue;
 pub(crate) mod logging;
+pub(crate) mod messaging;
 pub(crate) mod output;
 
 pub(crate) use lines::Allowance;

@@ -237,3 +237,70 @@ async fn a_link_that_is_not_there_cannot_be_chosen() {
     let told = choose(&chooser_v2("wasmcloud:bus/lattice@2.0.1", "lost")).await.expect("the guest is told");
     assert!(told.contains("there is no link lost for test:echo/echo"), "{told}");
 }
+
+const MESSAGING_TYPES: &str = r#"
+  (import "wasmcloud:messaging/types@0.2.0" (instance $types
+    (type $record (record (field "subject" string) (field "body" (list u8)) (field "reply-to" (option string))))
+    (export "broker-message" (type (eq $record)))))
+  (alias export $types "broker-message" (type $message))"#;
+
+/// Exports wasmcloud:messaging/handler with the core function `body`, whose locals 0 to 6 are the message.
+fn handler(imports: &str, module: &str, with: &str) -> String {
+    format!(
+        r#"(component {MESSAGING_TYPES} {LIBC} {imports}
+          (core module $m (import "libc" "memory" (memory 1)) {module})
+          (core instance $i (instantiate $m (with "libc" (instance $libc)) {with}))
+          (func $handle (param "msg" $message) (result (result (error string)))
+            (canon lift (core func $i "handle") {MEMORY}))
+          (instance $out (export "handle-message" (func $handle)))
+          (export "wasmcloud:messaging/handler@0.2.0" (instance $out)))"#
+    )
+}
+
+async fn handle(actor: &Arc<Actor>, body: Vec<u8>) -> Result<Result<(), String>, CallError> {
+    let message = trellis_interfaces::messaging::BrokerMessage {
+        subject: "orders.new".into(),
+        body: body.into(),
+        reply_to: Some("inbox".into()),
+    };
+    let params = trellis_provider_sdk::wire::encode(&(message,)).expect("encodes");
+    let answer = call(actor, "wasmcloud:messaging/handler@0.2.0", "handle-message", params.into()).await?;
+    trellis_provider_sdk::wire::decode(&answer.into_provider()?)
+}
+
+#[tokio::test]
+async fn a_handler_is_given_messages_with_bodies_as_large_as_they_come() {
+    let error_with_body = r#"
+      (func (export "handle") (param i32 i32 i32 i32 i32 i32 i32) (result i32)
+        (i32.store (i32.const 16) (i32.const 1))
+        (i32.store (i32.const 20) (local.get 2))
+        (i32.store (i32.const 24) (local.get 3))
+        (i32.const 16))"#;
+    let bytes = handler("", error_with_body, "").replace("(memory (export \"memory\") 1)", "(memory (export \"memory\") 200)");
+    let (_runtime, actor) = start(&bytes).await;
+    for length in [0, 5, 8 << 20] {
+        let answer = handle(&actor, vec![b'x'; length]).await.expect("is handled");
+        assert_eq!(answer, Err("x".repeat(length)), "the body comes back as the reason");
+    }
+}
+
+#[tokio::test]
+async fn a_handler_publishes_over_its_link_and_hears_that_it_has_none() {
+    let consumer = format!(
+        r#"(import "wasmcloud:messaging/consumer@0.2.0" (instance $consumer
+             (alias outer 1 $message (type $m))
+             (export "broker-message" (type $message (eq $m)))
+             (export "publish" (func (param "msg" $message) (result (result (error string)))))))
+           (core func $publish (canon lower (func $consumer "publish") {MEMORY}))"#
+    );
+    let forward = r#"
+      (import "consumer" "publish" (func $publish (param i32 i32 i32 i32 i32 i32 i32 i32)))
+      (func (export "handle") (param i32 i32 i32 i32 i32 i32 i32) (result i32)
+        (call $publish (local.get 0) (local.get 1) (local.get 2) (local.get 3) (local.get 4) (local.get 5)
+          (local.get 6) (i32.const 16))
+        (i32.const 16))"#;
+    let with = r#"(with "consumer" (instance (export "publish" (func $publish))))"#;
+    let (_runtime, actor) = start(&handler(&consumer, forward, with)).await;
+    let answer = handle(&actor, b"hello".to_vec()).await.expect("is handled");
+    assert!(answer.as_ref().is_err_and(|reason| reason.contains("link")), "{answer:?}");
+}
