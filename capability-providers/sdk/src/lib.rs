@@ -21,6 +21,7 @@ pub use trellis_lattice::id::{EntityId, LinkName};
 pub use trellis_lattice::message::command::StringMap;
 pub use trellis_lattice::message::invocation::{Answer, Call, Context, Encoding, Head, Invocation, Trace};
 pub use trellis_lattice::message::link::Link;
+pub use trellis_lattice::secret::Secret;
 
 pub use crate::args::Args;
 pub use crate::link::{ActiveLink, LinkError, Role};
