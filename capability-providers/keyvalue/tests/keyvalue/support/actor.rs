@@ -17,22 +17,22 @@ const CONTRACTS: [&str; 3] = ["wasi:keyvalue/store", "wasi:keyvalue/atomics", "w
 
 /// An actor that calls over its link.
 #[derive(Clone)]
-pub struct Actor {
-    pub provider: Arc<dyn Provider>,
-    pub link: Link,
-    pub bucket: String,
+pub(crate) struct Actor {
+    pub(crate) provider: Arc<dyn Provider>,
+    pub(crate) link: Link,
+    pub(crate) bucket: String,
 }
 
 impl Actor {
-    pub fn link_of(actor: &str) -> Link {
+    pub(crate) fn link_of(actor: &str) -> Link {
         link(actor, "keyvalue", &CONTRACTS)
     }
 
-    pub fn active(actor: &str, pairs: &[(&str, &str)]) -> ActiveLink {
+    pub(crate) fn active(actor: &str, pairs: &[(&str, &str)]) -> ActiveLink {
         as_target(Self::link_of(actor), pairs)
     }
 
-    pub async fn linked(
+    pub(crate) async fn linked(
         provider: &Arc<dyn Provider>,
         actor: &str,
         pairs: &[(&str, &str)],
@@ -42,12 +42,12 @@ impl Actor {
     }
 
     /// The same actor with another bucket open.
-    pub fn with_bucket(&self, bucket: &str) -> Self {
+    pub(crate) fn with_bucket(&self, bucket: &str) -> Self {
         Self { bucket: bucket.to_owned(), ..self.clone() }
     }
 
     /// What the host would be told.
-    pub async fn try_call<T: DeserializeOwned>(
+    pub(crate) async fn try_call<T: DeserializeOwned>(
         &self,
         to: (&str, &str),
         args: &impl Serialize,
@@ -59,55 +59,55 @@ impl Actor {
         value(&answer)
     }
 
-    pub async fn call<T: DeserializeOwned>(&self, to: (&str, &str), args: &impl Serialize) -> Result<T, Error> {
+    pub(crate) async fn call<T: DeserializeOwned>(&self, to: (&str, &str), args: &impl Serialize) -> Result<T, Error> {
         let result = self.try_call(to, args, Duration::from_secs(30)).await;
         result.unwrap_or_else(|error| panic!("{}: {:?}: {error}", to.1, error.kind))
     }
 
-    pub async fn open(&self) -> Result<(), Error> {
+    pub(crate) async fn open(&self) -> Result<(), Error> {
         self.call((STORE, "open"), &Open { bucket: self.bucket.clone() }).await
     }
 
-    pub async fn get(&self, key: &str) -> Result<Option<Value>, Error> {
+    pub(crate) async fn get(&self, key: &str) -> Result<Option<Value>, Error> {
         self.call((STORE, "get"), &Get { bucket: self.bucket.clone(), key: key.into() }).await
     }
 
-    pub async fn set(&self, key: &str, value: &[u8]) -> Result<(), Error> {
+    pub(crate) async fn set(&self, key: &str, value: &[u8]) -> Result<(), Error> {
         let value = Value::copy_from_slice(value);
         self.call((STORE, "set"), &Set { bucket: self.bucket.clone(), key: key.into(), value }).await
     }
 
-    pub async fn exists(&self, key: &str) -> Result<bool, Error> {
+    pub(crate) async fn exists(&self, key: &str) -> Result<bool, Error> {
         self.call((STORE, "exists"), &Exists { bucket: self.bucket.clone(), key: key.into() }).await
     }
 
-    pub async fn delete(&self, key: &str) -> Result<(), Error> {
+    pub(crate) async fn delete(&self, key: &str) -> Result<(), Error> {
         self.call((STORE, "delete"), &Delete { bucket: self.bucket.clone(), key: key.into() }).await
     }
 
-    pub async fn increment(&self, key: &str, delta: u64) -> Result<u64, Error> {
+    pub(crate) async fn increment(&self, key: &str, delta: u64) -> Result<u64, Error> {
         self.call((ATOMICS, "increment"), &Increment { bucket: self.bucket.clone(), key: key.into(), delta }).await
     }
 
-    pub async fn increment_by(&self, key: &str, delta: i64) -> Result<i64, Error> {
+    pub(crate) async fn increment_by(&self, key: &str, delta: i64) -> Result<i64, Error> {
         self.call((ATOMICS_2, "increment"), &IncrementBy { bucket: self.bucket.clone(), key: key.into(), delta }).await
     }
 
-    pub async fn snapshot(&self, key: &str) -> Result<Option<Snapshot>, Error> {
+    pub(crate) async fn snapshot(&self, key: &str) -> Result<Option<Snapshot>, Error> {
         self.call((ATOMICS_2, "cas.new"), &CasNew { bucket: self.bucket.clone(), key: key.into() }).await
     }
 
-    pub async fn swap(&self, key: &str, seen: Option<&Snapshot>, value: &[u8]) -> Result<Swapped, Error> {
+    pub(crate) async fn swap(&self, key: &str, seen: Option<&Snapshot>, value: &[u8]) -> Result<Swapped, Error> {
         let (value, version) = (Value::copy_from_slice(value), seen.map(|seen| seen.version.clone()));
         self.call((ATOMICS_2, "swap"), &Swap { bucket: self.bucket.clone(), key: key.into(), version, value }).await
     }
 
-    pub async fn list(&self, cursor: Option<u64>) -> KeyResponse {
+    pub(crate) async fn list(&self, cursor: Option<u64>) -> KeyResponse {
         self.call((STORE, "list-keys"), &ListKeys { bucket: self.bucket.clone(), cursor }).await.unwrap()
     }
 
     /// All keys, by their pages.
-    pub async fn list_all(&self) -> Vec<String> {
+    pub(crate) async fn list_all(&self) -> Vec<String> {
         let (mut keys, mut cursor) = (Vec::new(), None);
         loop {
             let page = self.list(cursor).await;
@@ -119,26 +119,26 @@ impl Actor {
         }
     }
 
-    pub async fn get_many(&self, keys: &[&str]) -> Result<Vec<Option<(String, Value)>>, Error> {
+    pub(crate) async fn get_many(&self, keys: &[&str]) -> Result<Vec<Option<(String, Value)>>, Error> {
         let keys = keys.iter().map(|&key| key.to_owned()).collect();
         self.call((BATCH, "get-many"), &GetMany { bucket: self.bucket.clone(), keys }).await
     }
 
-    pub async fn set_many(&self, key_values: Vec<(String, Value)>) -> Result<(), Error> {
+    pub(crate) async fn set_many(&self, key_values: Vec<(String, Value)>) -> Result<(), Error> {
         self.call((BATCH, "set-many"), &SetMany { bucket: self.bucket.clone(), key_values }).await
     }
 
-    pub async fn delete_many(&self, keys: Vec<String>) -> Result<(), Error> {
+    pub(crate) async fn delete_many(&self, keys: Vec<String>) -> Result<(), Error> {
         self.call((BATCH, "delete-many"), &DeleteMany { bucket: self.bucket.clone(), keys }).await
     }
 }
 
-pub fn bytes(text: &str) -> Option<Value> {
+pub(crate) fn bytes(text: &str) -> Option<Value> {
     Some(Value::copy_from_slice(text.as_bytes()))
 }
 
 /// Waits until `condition` holds, and shows what it said last if it never does.
-pub async fn eventually<T: std::fmt::Debug>(mut condition: impl AsyncFnMut() -> Result<(), T>) {
+pub(crate) async fn eventually<T: std::fmt::Debug>(mut condition: impl AsyncFnMut() -> Result<(), T>) {
     let deadline = Instant::now() + Duration::from_secs(30);
     loop {
         match condition().await {

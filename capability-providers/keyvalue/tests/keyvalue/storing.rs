@@ -1,10 +1,5 @@
 //! What only the embedded store has: its file, and when that is written.
 
-#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
-#![expect(unreachable_pub, dead_code, reason = "the tests share what each needs a part of")]
-
-mod support;
-
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,7 +9,7 @@ use trellis_provider_keyvalue::factory;
 use trellis_provider_sdk::testing::{as_source, environment, invocation, nobody};
 use trellis_provider_sdk::{ActiveLink, CallErrorKind, LinkError, Provider};
 
-use support::{Actor, bytes};
+use crate::support::{Actor, bytes};
 
 fn start(directory: &Path) -> Arc<dyn Provider> {
     factory()(environment("keyvalue", directory, nobody())).unwrap()

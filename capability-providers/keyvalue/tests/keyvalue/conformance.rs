@@ -1,16 +1,11 @@
 //! What actors rely on, whatever the backend of their link: one suite over all of them.
 
-#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
-#![expect(unreachable_pub, dead_code, reason = "the tests share what each needs a part of")]
-
-mod support;
-
 use std::collections::BTreeSet;
 
 use trellis_interfaces::keyvalue::{Error, Swapped, Value};
 use trellis_provider_sdk::{CallErrorKind, LinkError};
 
-use support::{Actor, Kind, Store, bytes};
+use crate::support::{Actor, Kind, Store, bytes};
 
 macro_rules! on_every_backend {
     ($($test:ident),* $(,)?) => {
@@ -20,10 +15,12 @@ macro_rules! on_every_backend {
     };
     (@ $module:ident $kind:ident $($test:ident)*) => {
         mod $module {
+            use crate::support::{Kind, Store};
+
             $(
                 #[tokio::test(flavor = "multi_thread")]
                 async fn $test() {
-                    super::$test(super::Store::start(super::Kind::$kind)).await;
+                    super::$test(Store::start(Kind::$kind)).await;
                 }
             )*
         }

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use tempfile::TempDir;
 
 /// A server that can be killed and started again where it was.
-pub struct Server {
+pub(crate) struct Server {
     program: &'static str,
     arguments: Vec<String>,
     port: u16,
@@ -16,7 +16,7 @@ pub struct Server {
 }
 
 impl Server {
-    pub fn redis(arguments: &[&str]) -> Self {
+    pub(crate) fn redis(arguments: &[&str]) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let (port, path) = (free_port(), folder.path().display().to_string());
         let port_text = port.to_string();
@@ -24,12 +24,23 @@ impl Server {
         Self::start("redis-server", fixed.iter().chain(arguments), port, folder)
     }
 
-    pub fn nats(arguments: &[&str]) -> Self {
+    pub(crate) fn nats(arguments: &[&str]) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let (port, path) = (free_port(), folder.path().display().to_string());
         let port_text = port.to_string();
         let fixed = ["-a", "127.0.0.1", "-p", &port_text, "-js", "-sd", &path];
         Self::start("nats-server", fixed.iter().chain(arguments), port, folder)
+    }
+
+    /// With a config file that says this besides.
+    pub(crate) fn nats_with(config: &str) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("nats.conf");
+        std::fs::write(&file, config).unwrap();
+        let (port, path, file) = (free_port(), folder.path().display().to_string(), file.display().to_string());
+        let port_text = port.to_string();
+        let fixed = ["-a", "127.0.0.1", "-p", &port_text, "-c", &file, "-sd", &path];
+        Self::start("nats-server", fixed.iter(), port, folder)
     }
 
     fn start<'a>(
@@ -44,16 +55,16 @@ impl Server {
         server
     }
 
-    pub fn port(&self) -> u16 {
+    pub(crate) fn port(&self) -> u16 {
         self.port
     }
 
-    pub fn url(&self) -> String {
+    pub(crate) fn url(&self) -> String {
         let scheme = if self.program == "redis-server" { "redis" } else { "nats" };
         format!("{scheme}://127.0.0.1:{}", self.port)
     }
 
-    pub fn restart(&mut self) {
+    pub(crate) fn restart(&mut self) {
         self.kill();
         let mut command = Command::new(self.program);
         command.args(&self.arguments).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
@@ -66,7 +77,7 @@ impl Server {
         }
     }
 
-    pub fn kill(&mut self) {
+    pub(crate) fn kill(&mut self) {
         if let Some(mut child) = self.child.take() {
             child.kill().unwrap();
             child.wait().unwrap();
@@ -80,6 +91,6 @@ impl Drop for Server {
     }
 }
 
-pub fn free_port() -> u16 {
+fn free_port() -> u16 {
     TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap().local_addr().unwrap().port()
 }
