@@ -131,7 +131,8 @@ fn origins(text: &str) -> Option<Origins> {
     }
     let origin = |word: &str| {
         let uri: http::Uri = word.parse().ok()?;
-        let is_origin = uri.scheme().is_some() && uri.authority().is_some() && uri.path() == "/" && uri.query().is_none();
+        let is_origin =
+            uri.scheme().is_some() && uri.authority().is_some() && uri.path() == "/" && uri.query().is_none();
         (is_origin && !word.ends_with('/') && !word.contains('@')).then(|| word.to_ascii_lowercase())
     };
     text.split(',').map(str::trim).map(origin).collect::<Option<_>>().map(Origins::These)

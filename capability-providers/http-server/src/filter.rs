@@ -2,8 +2,8 @@
 
 use std::fmt;
 
-use http::header::{HeaderMap, HeaderName};
 use http::Method;
+use http::header::{HeaderMap, HeaderName};
 use trellis_provider_sdk::config::{Form, optional};
 use trellis_provider_sdk::{LinkError, StringMap};
 
@@ -141,9 +141,11 @@ mod tests {
     fn the_same_in_another_order_is_the_same() {
         assert_eq!(filter(&[("methods", "GET,POST")]), filter(&[("methods", "post , get, GET")]));
         assert_eq!(filter(&[("headers", "a=1,b")]), filter(&[("headers", "B, a = 1")]));
-        for (key, value, example) in
-            [("methods", "", "GET, POST"), ("methods", "GET POST", "GET, POST"), ("headers", "a b", "x-version=2, x-beta")]
-        {
+        for (key, value, example) in [
+            ("methods", "", "GET, POST"),
+            ("methods", "GET POST", "GET, POST"),
+            ("headers", "a b", "x-version=2, x-beta"),
+        ] {
             let error = Filter::parse(&config(&[(key, value)])).expect_err(value).to_string();
             assert!(error.contains(key) && error.contains(example), "{error}");
         }

@@ -8,8 +8,8 @@
 mod config;
 mod provider;
 
-mod listener;
 mod filter;
+mod listener;
 mod route;
 mod split;
 

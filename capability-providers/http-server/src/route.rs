@@ -148,9 +148,8 @@ impl<T> Table<T> {
 
 /// Notes the methods of those that fit but for the method.
 fn find_path<'a, T>(paths: &'a Paths<T>, asked: Asked<'_>, methods: &mut Vec<&'a Method>) -> Option<&'a T> {
-    let fitting = paths.iter().filter(|(pattern, _)| {
-        pattern.fits_path(asked.path) && pattern.filter.fits(asked.headers)
-    });
+    let fitting =
+        paths.iter().filter(|(pattern, _)| pattern.fits_path(asked.path) && pattern.filter.fits(asked.headers));
     for (Pattern { filter, .. }, target) in fitting {
         if filter.takes(asked.method) {
             return Some(target);

@@ -116,7 +116,10 @@ async fn answers_and_redirects_need_no_actor() {
     let (status, _, body) = server.ask(Method::GET, "/closed/x", &[]).await;
     assert_eq!((status, body.as_str()), (StatusCode::SERVICE_UNAVAILABLE, "closed\n"));
     let (status, headers, body) = server.ask(Method::GET, "/app.json", &[]).await;
-    assert_eq!((status, headers["content-type"].to_str().unwrap(), body.as_str()), (StatusCode::OK, "application/json", "{}"));
+    assert_eq!(
+        (status, headers["content-type"].to_str().unwrap(), body.as_str()),
+        (StatusCode::OK, "application/json", "{}")
+    );
     let (status, headers, _) = server.ask(Method::GET, "/a/b?c=d", &[]).await;
     assert_eq!(status, StatusCode::MOVED_PERMANENTLY);
     assert_eq!(headers["location"], "https://shop.example.com/a/b?c=d");

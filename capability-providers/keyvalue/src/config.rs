@@ -128,7 +128,9 @@ impl BackendConfig {
                 "backend=redis",
             )),
             Kind::Embedded => Ok(Self::Embedded(fsync)),
-            Kind::Redis => Ok(Self::Redis(Remote::parse(config, &["redis://", "rediss://"], "redis://127.0.0.1:6379")?)),
+            Kind::Redis => {
+                Ok(Self::Redis(Remote::parse(config, &["redis://", "rediss://"], "redis://127.0.0.1:6379")?))
+            }
             Kind::Nats => {
                 let remote = Remote::parse(config, &["nats://", "tls://"], "nats://127.0.0.1:4222")?;
                 let name = optional(config, "stream", &STREAM)?.unwrap_or_else(|| "trellis-keyvalue".to_owned());
@@ -244,7 +246,8 @@ mod tests {
     fn no_secret_is_shown() {
         let error = parse(&[("backend", "redis"), ("url", "http://u:hunter2@x")]).expect_err("scheme").to_string();
         assert!(!error.contains("hunter2"), "{error}");
-        let pairs = [("backend", "redis"), ("url", "redis://u:hunter2@x"), ("password", "hunter2"), ("token", "hunter2")];
+        let pairs =
+            [("backend", "redis"), ("url", "redis://u:hunter2@x"), ("password", "hunter2"), ("token", "hunter2")];
         let shown = format!("{:?}", parse(&pairs).expect("valid"));
         assert!(!shown.contains("hunter2"), "{shown}");
     }

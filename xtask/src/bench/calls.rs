@@ -104,7 +104,9 @@ pub(super) fn remote(setting: &Setting) -> Result<Vec<Figure>> {
 /// A get through the built-in provider, on one host.
 pub(super) fn keyvalue(setting: &Setting) -> Result<Vec<Figure>> {
     let mut driver = setting.cores.server(&setting.driver);
-    driver.arg("keyvalue").args(["caller", "reader"].map(|half| setting.guests.join(format!("bench-keyvalue-{half}.wasm"))));
+    driver
+        .arg("keyvalue")
+        .args(["caller", "reader"].map(|half| setting.guests.join(format!("bench-keyvalue-{half}.wasm"))));
     let mut figures = figures(driver.args(["--rounds", &setting.rounds.to_string()]))?;
     let mut take = |name: &str| figures.remove(name).with_context(|| format!("the driver did not measure {name}"));
     let get = Figure::absolute("keyvalue.get", "µs", take("get")?);

@@ -7,10 +7,10 @@ use std::time::Duration;
 
 use trellis_provider_sdk::LinkError;
 
+use super::Backend;
 use super::embedded::{Embedded, Store};
 use super::nats::{self, Nats};
 use super::redis::{self, Redis};
-use super::Backend;
 use crate::config::BackendConfig;
 
 /// What links share.
@@ -70,7 +70,8 @@ impl Backends {
         }
         let directory = self.directory.clone();
         let opened = tokio::task::spawn_blocking(move || Store::open(&directory)).await;
-        let store = opened.map_err(|error| LinkError::Unavailable(format!("opening the store broke off: {error}")))??;
+        let store =
+            opened.map_err(|error| LinkError::Unavailable(format!("opening the store broke off: {error}")))??;
         let store = Arc::new(store);
         self.with(|shared| shared.store = Some(store.clone()));
         Ok(store)

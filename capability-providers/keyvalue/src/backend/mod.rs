@@ -48,13 +48,7 @@ pub(crate) trait Backend: Send + Sync + 'static {
     async fn snapshot(&self, bucket: &Bucket, key: &str) -> Result<Option<Snapshot>, Failure>;
 
     /// Writes a value if what is there has that version; without a version, if nothing is there.
-    async fn swap(
-        &self,
-        bucket: &Bucket,
-        key: &str,
-        version: Option<Bytes>,
-        value: Value,
-    ) -> Result<Swapped, Failure>;
+    async fn swap(&self, bucket: &Bucket, key: &str, version: Option<Bytes>, value: Value) -> Result<Swapped, Failure>;
 
     /// Whether [`Backend::watch`] can work.
     async fn check_watch(&self) -> Result<(), LinkError>;

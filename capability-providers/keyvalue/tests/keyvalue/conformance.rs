@@ -67,8 +67,24 @@ async fn what_is_set_is_there_until_it_is_deleted(store: Store) {
 
 async fn keys_and_buckets_may_be_any_text(store: Store) {
     let actor = store.actor("a", &[]).await;
-    let names =
-        ["", "a", "a.b", "a:b", "a b", "*", ">", "a*", "[a]", "\\", "ä\u{1F980}", "\r\nPUB x", "=", "=2E", "$SYS", "%3A"];
+    let names = [
+        "",
+        "a",
+        "a.b",
+        "a:b",
+        "a b",
+        "*",
+        ">",
+        "a*",
+        "[a]",
+        "\\",
+        "ä\u{1F980}",
+        "\r\nPUB x",
+        "=",
+        "=2E",
+        "$SYS",
+        "%3A",
+    ];
     for bucket in names {
         let actor = actor.with_bucket(&format!("x{bucket}"));
         for key in names {

@@ -63,7 +63,8 @@ impl Neighbour {
     /// It went on meanwhile, and nothing of it failed.
     async fn was_untouched(self) {
         let before = self.calls.load(Ordering::SeqCst);
-        eventually(async || if self.calls.load(Ordering::SeqCst) > before { Ok(()) } else { Err("no call ended") }).await;
+        eventually(async || if self.calls.load(Ordering::SeqCst) > before { Ok(()) } else { Err("no call ended") })
+            .await;
         self.is_over.store(true, Ordering::SeqCst);
         self.task.await.unwrap();
     }
@@ -116,12 +117,8 @@ async fn killed_and_restarted_under_load(kind: Kind) {
     let mut succeeded = 0;
     for task in load {
         let (count, kinds) = task.await.unwrap();
-        let expected = [
-            CallErrorKind::NoTarget,
-            CallErrorKind::UnknownOutcome,
-            CallErrorKind::Provider,
-            CallErrorKind::Deadline,
-        ];
+        let expected =
+            [CallErrorKind::NoTarget, CallErrorKind::UnknownOutcome, CallErrorKind::Provider, CallErrorKind::Deadline];
         assert!(kinds.iter().all(|kind| expected.contains(kind)), "{kinds:?}");
         succeeded += count;
     }

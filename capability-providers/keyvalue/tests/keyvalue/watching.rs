@@ -99,13 +99,8 @@ async fn an_actor_is_told_what_is_set_and_deleted(kind: Kind) {
     elsewhere.set("elsewhere", b"v").await.unwrap();
     actor.with_bucket("other").set("other", b"v").await.unwrap();
     actor.delete("gone").await.unwrap();
-    let expected = [
-        ("first", Some("v")),
-        ("k.1 *", Some("one")),
-        ("gone", None),
-        ("n", Some("42")),
-        ("cas", Some("swapped")),
-    ];
+    let expected =
+        [("first", Some("v")), ("k.1 *", Some("one")), ("gone", None), ("n", Some("42")), ("cas", Some("swapped"))];
     until_told(&told, &expected).await;
     store.provider.link_down(&watch(&store, &[("bucket", "b")])).await;
 }
@@ -133,7 +128,8 @@ async fn a_watch_goes_on_after_its_server_was_away() {
         store.provider.link_up(&watch(&store, &[("bucket", "b")])).await.unwrap();
         for key in ["before", "after"] {
             eventually(async || {
-                let _ = actor.try_call::<()>(SET, &("b", key, trellis_interfaces::keyvalue::Value::new()), BUDGET).await;
+                let _ =
+                    actor.try_call::<()>(SET, &("b", key, trellis_interfaces::keyvalue::Value::new()), BUDGET).await;
                 if told.lock().unwrap().last.contains_key(key) { Ok(()) } else { Err(kind) }
             })
             .await;

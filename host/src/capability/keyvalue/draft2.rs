@@ -83,12 +83,18 @@ impl store::HostBucket for State {
 
     async fn delete(&mut self, bucket: Resource<Bucket>, key: String) -> Outcome<()> {
         let Bucket { link, name } = self.bucket(&bucket)?;
-        Ok(self.keyvalue(link, &STORE, function::DELETE, &wire::Delete { bucket: name, key }).await?.map_err(Error::from))
+        Ok(self
+            .keyvalue(link, &STORE, function::DELETE, &wire::Delete { bucket: name, key })
+            .await?
+            .map_err(Error::from))
     }
 
     async fn exists(&mut self, bucket: Resource<Bucket>, key: String) -> Outcome<bool> {
         let Bucket { link, name } = self.bucket(&bucket)?;
-        Ok(self.keyvalue(link, &STORE, function::EXISTS, &wire::Exists { bucket: name, key }).await?.map_err(Error::from))
+        Ok(self
+            .keyvalue(link, &STORE, function::EXISTS, &wire::Exists { bucket: name, key })
+            .await?
+            .map_err(Error::from))
     }
 
     async fn list_keys(&mut self, bucket: Resource<Bucket>, cursor: Option<String>) -> Outcome<KeyResponse> {
@@ -165,11 +171,17 @@ impl batch::Host for State {
     async fn set_many(&mut self, bucket: Resource<Bucket>, key_values: Vec<(String, Vec<u8>)>) -> Outcome<()> {
         let Bucket { link, name } = self.bucket(&bucket)?;
         let key_values = key_values.into_iter().map(|(key, value)| (key, value.into())).collect();
-        Ok(self.keyvalue(link, &BATCH, function::SET_MANY, &wire::SetMany { bucket: name, key_values }).await?.map_err(Error::from))
+        Ok(self
+            .keyvalue(link, &BATCH, function::SET_MANY, &wire::SetMany { bucket: name, key_values })
+            .await?
+            .map_err(Error::from))
     }
 
     async fn delete_many(&mut self, bucket: Resource<Bucket>, keys: Vec<String>) -> Outcome<()> {
         let Bucket { link, name } = self.bucket(&bucket)?;
-        Ok(self.keyvalue(link, &BATCH, function::DELETE_MANY, &wire::DeleteMany { bucket: name, keys }).await?.map_err(Error::from))
+        Ok(self
+            .keyvalue(link, &BATCH, function::DELETE_MANY, &wire::DeleteMany { bucket: name, keys })
+            .await?
+            .map_err(Error::from))
     }
 }

@@ -77,13 +77,7 @@ impl Backend for Embedded {
         Ok(value.map(|value| Snapshot { version: record::version(&value), value }))
     }
 
-    async fn swap(
-        &self,
-        bucket: &Bucket,
-        key: &str,
-        version: Option<Bytes>,
-        value: Value,
-    ) -> Result<Swapped, Failure> {
+    async fn swap(&self, bucket: &Bucket, key: &str, version: Option<Bytes>, value: Value) -> Result<Swapped, Failure> {
         match self.write(Change::Swap(bucket.clone(), key.to_owned(), version, value)).await? {
             0 => Ok(Swapped::Stale(self.snapshot(bucket, key).await?)),
             _ => Ok(Swapped::Done),

@@ -141,13 +141,7 @@ impl Backend for Nats {
         Ok(snapshot(self.records.last(&self.records.subject(bucket, key)?).await?))
     }
 
-    async fn swap(
-        &self,
-        bucket: &Bucket,
-        key: &str,
-        version: Option<Bytes>,
-        value: Value,
-    ) -> Result<Swapped, Failure> {
+    async fn swap(&self, bucket: &Bucket, key: &str, version: Option<Bytes>, value: Value) -> Result<Swapped, Failure> {
         let subject = self.records.subject(bucket, key)?;
         let _turn = self.turn(&subject).await;
         let revision = match &version {

@@ -81,7 +81,9 @@ mod tests {
     #[test]
     fn every_key_comes_back_from_a_name_without_wildcards() {
         let bucket = bucket("p", "b");
-        for text in ["", "=", "==", "a", "a.b", "*", ">", "a b", "ä\u{1F980}", "\r\nPUB x", "\0", "$SYS", ".", "=2E", "/"] {
+        for text in
+            ["", "=", "==", "a", "a.b", "*", ">", "a b", "ä\u{1F980}", "\r\nPUB x", "\0", "$SYS", ".", "=2E", "/"]
+        {
             let name = of_key(&bucket, text).expect("short");
             let token = name.strip_prefix(&of_bucket(&bucket)).expect("begins with its bucket");
             assert!(token.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_/=".contains(&b)), "{text:?}: {token}");

@@ -189,7 +189,12 @@ fn manage(client: &Client) -> Result<ConnectionManager, RedisError> {
 }
 
 fn url() -> LinkError {
-    wrong("url", "is not a URL of Redis", "`redis://` or `rediss://`, host, port and database", "redis://127.0.0.1:6379/0")
+    wrong(
+        "url",
+        "is not a URL of Redis",
+        "`redis://` or `rediss://`, host, port and database",
+        "redis://127.0.0.1:6379/0",
+    )
 }
 
 fn unavailable(server: &str, error: &RedisError) -> LinkError {

@@ -141,13 +141,7 @@ impl Backend for Redis {
         Ok(found.map(|(version, value)| Snapshot { version, value }))
     }
 
-    async fn swap(
-        &self,
-        bucket: &Bucket,
-        key: &str,
-        version: Option<Bytes>,
-        value: Value,
-    ) -> Result<Swapped, Failure> {
+    async fn swap(&self, bucket: &Bucket, key: &str, version: Option<Bytes>, value: Value) -> Result<Swapped, Failure> {
         let mut invocation = script::SWAP.key(name::of_key(bucket, key));
         invocation.arg(version.as_deref().unwrap_or_default()).arg(&value[..]).arg(self.ttl_ms());
         match self.connection.run::<bool>(&invocation, Effect::Write, None).await? {
