@@ -6,6 +6,9 @@ use trellis_provider_sdk::{CallError, CallErrorKind};
 use super::connection::Effect;
 use crate::backend::{Failure, number};
 
+/// What a server does that does not know us.
+const REFUSED: &str = "refuses the user name or password of the link";
+
 /// Sorts an error of `server`; `key` is the one that was to be incremented.
 pub(super) fn failure(server: &str, error: &RedisError, effect: Effect, key: Option<&str>) -> Failure {
     let detail = error.detail().unwrap_or_default();
@@ -23,7 +26,7 @@ pub(super) fn failure(server: &str, error: &RedisError, effect: Effect, key: Opt
         Some("MISCONF") => return Failure::refused(format!("redis at {server} cannot write to its disk")),
         Some("READONLY") => return Failure::refused(format!("redis at {server} is a replica and takes no writes")),
         Some("NOAUTH" | "NOPERM" | "WRONGPASS") => {
-            return CallError::denied(format!("redis at {server} does not let us: {}", reason(error))).into();
+            return CallError::denied(format!("redis at {server} {}", reason(error))).into();
         }
         _ => {}
     }
@@ -41,7 +44,8 @@ pub(super) fn failure(server: &str, error: &RedisError, effect: Effect, key: Opt
 /// What an error says, without what may be data.
 pub(super) fn reason(error: &RedisError) -> String {
     match error.kind() {
-        ErrorKind::AuthenticationFailed => "refuses the user name or password of the link".to_owned(),
+        ErrorKind::AuthenticationFailed => REFUSED.to_owned(),
+        _ if matches!(error.code(), Some("NOAUTH" | "WRONGPASS")) => REFUSED.to_owned(),
         ErrorKind::Parse | ErrorKind::UnexpectedReturnType => "answers what is not the protocol of Redis".to_owned(),
         ErrorKind::Io if error.is_connection_refusal() => "cannot be reached: connection refused".to_owned(),
         ErrorKind::Io if error.is_timeout() => "cannot be reached in time".to_owned(),
