@@ -46,7 +46,7 @@ const MAY_USE_IN_TESTS: &[(&str, &[&str])] = &[
 
 /// External crates that only the named crates of ours may depend on (beside what only measures or tests).
 const KEPT_TO: &[(&str, &[&str])] = &[
-    ("async-nats", &["trellis-lattice", "trellis-provider-messaging"]),
+    ("async-nats", &["trellis-lattice", "trellis-provider-keyvalue", "trellis-provider-messaging"]),
     ("wasmtime", &["trellis-host"]),
     ("wasmtime-wasi", &["trellis-host"]),
     ("wasmtime-wasi-http", &["trellis-host"]),

@@ -20,6 +20,7 @@ mod call;
 pub(crate) use admission::Permit;
 
 use crate::capability::http::Service;
+use crate::capability::keyvalue::Watcher;
 use crate::capability::{Allowance, is_builtin_export};
 use crate::error::{Error, ErrorKind, Result};
 use crate::router::Router;
@@ -52,6 +53,8 @@ pub struct Actor {
     pre: InstancePre<State>,
     /// For HTTP, if it serves that.
     service: Option<Service>,
+    /// For changes of keys, if it listens to them.
+    watcher: Option<Watcher>,
 }
 
 impl Actor {
@@ -77,8 +80,9 @@ impl Actor {
             let message = format!("actor {id} exports a wasi:http handler that cannot be called: {error:#}");
             Error::new(ErrorKind::Component, message).with_source(error)
         })?;
+        let watcher = Watcher::of(&pre, Arc::clone(&template));
         let room = Room::new(id, &limits);
-        Ok(Arc::new(Self { guest, component, limits, room, template, pre, service }))
+        Ok(Arc::new(Self { guest, component, limits, room, template, pre, service, watcher }))
     }
 
     /// Its id.
@@ -129,16 +133,18 @@ impl Actor {
         self.cut_deadline(&mut head.context);
         let deadline = head.context.deadline;
         let work = async {
-            match &self.service {
-                Some(service) if is_builtin_export(&head.interface) => {
-                    service.call(permit, head.context, args.into_request()?, body).await
+            let is_bridged = is_builtin_export(&head.interface);
+            let answer = match (&self.service, &self.watcher) {
+                (_, Some(watcher)) if is_bridged && head.interface.package() == "keyvalue" => {
+                    watcher.call(head, args).await
                 }
-                _ => {
-                    let answer = self.call_function(head, args).await;
-                    drop(permit);
-                    answer
+                (Some(service), _) if is_bridged => {
+                    return service.call(permit, head.context, args.into_request()?, body).await;
                 }
-            }
+                _ => self.call_function(head, args).await,
+            };
+            drop(permit);
+            answer
         };
         // In this order: a call that never waits costs neither a timer nor a place in a list.
         tokio::select! {

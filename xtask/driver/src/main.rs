@@ -11,6 +11,7 @@ use clap::{Parser, Subcommand};
 
 mod calls;
 mod idle;
+mod keyvalue;
 mod plan;
 mod process;
 mod remote;
@@ -57,6 +58,16 @@ enum Command {
         #[arg(long, default_value_t = 11)]
         rounds: u32,
     },
+    /// Times gets of an actor through the built-in key-value provider, and the same actor doing nothing: microseconds
+    Keyvalue {
+        /// The actor that calls in a loop
+        caller: PathBuf,
+        /// The actor that reads
+        reader: PathBuf,
+        /// Rounds
+        #[arg(long, default_value_t = 11)]
+        rounds: u32,
+    },
     /// Times starts of an actor whose code is in the cache on disk: nanoseconds
     Start {
         /// The actor
@@ -98,6 +109,7 @@ async fn measure(command: Command) -> anyhow::Result<world::Figures> {
             calls::measure(&caller, &callee, &plan).await
         }
         Command::Remote { callee, url, rounds } => remote::measure(&callee, &url, rounds).await,
+        Command::Keyvalue { caller, reader, rounds } => keyvalue::measure(&caller, &reader, rounds).await,
         Command::Start { component, rounds } => start::measure(&component, rounds).await,
         Command::Idle { component, actors } => idle::measure(&component, actors).await,
         Command::Plan { hosts, rounds } => plan::measure(hosts, rounds),

@@ -101,6 +101,18 @@ pub(super) fn remote(setting: &Setting) -> Result<Vec<Figure>> {
     ])
 }
 
+/// A get through the built-in provider, on one host.
+pub(super) fn keyvalue(setting: &Setting) -> Result<Vec<Figure>> {
+    let mut driver = setting.cores.server(&setting.driver);
+    driver
+        .arg("keyvalue")
+        .args(["caller", "reader"].map(|half| setting.guests.join(format!("bench-keyvalue-{half}.wasm"))));
+    let mut figures = figures(driver.args(["--rounds", &setting.rounds.to_string()]))?;
+    let mut take = |name: &str| figures.remove(name).with_context(|| format!("the driver did not measure {name}"));
+    let get = Figure::absolute("keyvalue.get", "µs", take("get")?);
+    Ok(vec![get.against("the actor doing nothing", &take("nothing")?).at_most(1.3)])
+}
+
 /// What the driver prints.
 pub(super) fn figures(driver: &mut std::process::Command) -> Result<BTreeMap<String, Vec<f64>>> {
     process::json(driver)

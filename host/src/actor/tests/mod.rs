@@ -9,6 +9,7 @@ use trellis_lattice::message::invocation::{Context, Encoding, Head, Invocation};
 
 mod builtin;
 mod chain;
+mod keyvalue;
 
 use super::{Actor, Spec};
 use crate::error::ErrorKind;

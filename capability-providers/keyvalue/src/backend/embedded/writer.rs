@@ -7,13 +7,14 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use redb::{Database, Durability};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, broadcast, oneshot};
 use tracing::{error, info};
 use trellis_interfaces::keyvalue::Error;
 
-use crate::change::{Change, Outcome, Tables};
+use super::change::{Change, Outcome, Tables};
+use super::store::File;
 use crate::config::Fsync;
-use crate::store::File;
+use crate::scope::Bucket;
 
 /// Changes that wait at once; more callers wait to hand theirs over.
 const QUEUE: usize = 1_024;
@@ -40,11 +41,11 @@ pub(crate) struct Writer {
 }
 
 impl Writer {
-    /// Starts the thread.
-    pub(crate) fn start(file: Arc<File>) -> std::io::Result<Self> {
+    /// Starts the thread, which says in `touched` what it wrote.
+    pub(crate) fn start(file: Arc<File>, touched: broadcast::Sender<(Bucket, String)>) -> std::io::Result<Self> {
         // A job holds a slot until it is answered, so that sending never blocks.
         let (jobs, receiver) = sync_channel(QUEUE);
-        let run = move || Loop { file, sync_at: None }.run(&receiver);
+        let run = move || Loop { file, touched, sync_at: None }.run(&receiver);
         let thread = std::thread::Builder::new().name("keyvalue-writer".to_owned()).spawn(run)?;
         Ok(Self { jobs: Some(jobs), slots: Arc::new(Semaphore::new(QUEUE)), thread: Some(thread) })
     }
@@ -74,6 +75,7 @@ impl Drop for Writer {
 
 struct Loop {
     file: Arc<File>,
+    touched: broadcast::Sender<(Bucket, String)>,
     /// When what is committed and not on the disk has to be there.
     sync_at: Option<Instant>,
 }
@@ -111,9 +113,21 @@ impl Loop {
             self.sync_at = None;
         }
         match outcomes {
-            Ok(outcomes) => batch.into_iter().zip(outcomes).for_each(|(job, outcome)| drop(job.reply.send(outcome))),
+            Ok(outcomes) => batch.into_iter().zip(outcomes).for_each(|(job, outcome)| {
+                self.tell(&job.change, &outcome);
+                drop(job.reply.send(outcome));
+            }),
             Err(error) => batch.into_iter().for_each(|job| drop(job.reply.send(Err(error.clone())))),
         }
+    }
+
+    fn tell(&self, change: &Change, outcome: &Outcome) {
+        if self.touched.receiver_count() == 0 || outcome.as_ref().map_or(true, |made| *made == 0 && change.is_swap()) {
+            return;
+        }
+        let (bucket, keys) = change.keys();
+        // Nobody may listen any more.
+        keys.into_iter().for_each(|key| drop(self.touched.send((bucket.clone(), key.to_owned()))));
     }
 
     /// What a batch needs now; notes what it needs later.

@@ -3,9 +3,12 @@
 //! A key keeps the place in the order that it got when it was first written; listing goes by that order, so that
 //! keys which are deleted or added while someone lists make nobody miss another key.
 
+use bytes::Bytes;
 use redb::{ReadableTable, StorageError, Table, TableDefinition, TableError, WriteTransaction};
 use trellis_interfaces::keyvalue::{Error, Value};
 
+use super::record;
+use crate::backend::Delta;
 use crate::scope::Bucket;
 
 /// Bucket and key to place in the order (8 bytes, big endian) and value.
@@ -17,9 +20,6 @@ pub(crate) const ORDER: TableDefinition<'_, &[u8], &str> = TableDefinition::new(
 /// The next place in the order, of any bucket.
 const NEXT: TableDefinition<'_, (), u64> = TableDefinition::new("next");
 
-/// The bytes of a record before its value.
-pub(crate) const PLACE_BYTES: usize = 8;
-
 /// A write.
 #[derive(Debug, Clone)]
 pub(crate) enum Change {
@@ -28,7 +28,9 @@ pub(crate) enum Change {
     /// Removes keys, all or none.
     Delete(Bucket, Vec<String>),
     /// Adds to a number.
-    Increment(Bucket, String, u64),
+    Increment(Bucket, String, Delta),
+    /// Writes a value if what is there has that version.
+    Swap(Bucket, String, Option<Bytes>, Value),
 }
 
 impl Change {
@@ -38,12 +40,27 @@ impl Change {
             Self::Set(_, items) => items.iter().map(|(key, value)| key.len() + value.len()).sum(),
             Self::Delete(_, keys) => keys.iter().map(String::len).sum(),
             Self::Increment(_, key, _) => key.len() + 20,
+            Self::Swap(_, key, _, value) => key.len() + value.len(),
+        }
+    }
+
+    /// Whether its outcome says if it was made.
+    pub(crate) fn is_swap(&self) -> bool {
+        matches!(self, Self::Swap(..))
+    }
+
+    /// Which keys of which bucket it touches.
+    pub(crate) fn keys(&self) -> (&Bucket, Vec<&str>) {
+        match self {
+            Self::Set(bucket, items) => (bucket, items.iter().map(|(key, _)| key.as_str()).collect()),
+            Self::Delete(bucket, keys) => (bucket, keys.iter().map(String::as_str).collect()),
+            Self::Increment(bucket, key, _) | Self::Swap(bucket, key, ..) => (bucket, vec![key]),
         }
     }
 }
 
-/// What the caller sees; for an increment, the number after it.
-pub(crate) type Outcome = Result<u64, Error>;
+/// What the caller sees; for an increment, the number after it; for a swap, 0 when it was not made.
+pub(crate) type Outcome = Result<i128, Error>;
 
 /// The tables, open in a write transaction.
 pub(crate) struct Tables<'txn> {
@@ -66,59 +83,67 @@ impl<'txn> Tables<'txn> {
         match change {
             Change::Set(bucket, items) => {
                 items.iter().try_for_each(|(key, value)| self.set(bucket, key, value))?;
-                Ok(Ok(0))
+                Ok(Ok(1))
             }
             Change::Delete(bucket, keys) => {
                 keys.iter().try_for_each(|key| self.delete(bucket, key))?;
-                Ok(Ok(0))
+                Ok(Ok(1))
             }
             Change::Increment(bucket, key, delta) => self.increment(bucket, key, *delta),
+            Change::Swap(bucket, key, version, value) => self.swap(bucket, key, version.as_deref(), value),
         }
     }
 
     fn set(&mut self, bucket: &Bucket, key: &str, value: &[u8]) -> Result<(), StorageError> {
-        let record = bucket.record(key);
-        let known = self.data.get(record.as_slice())?.map(|old| place(old.value()));
+        let name = record::of_key(bucket, key);
+        let known = self.data.get(name.as_slice())?.map(|old| record::place(old.value()));
         let place = match known {
             Some(place) => place,
             None => self.append(bucket, key)?,
         };
-        self.data.insert(record.as_slice(), [&place.to_be_bytes(), value].concat().as_slice())?;
+        self.data.insert(name.as_slice(), [&place.to_be_bytes(), value].concat().as_slice())?;
         Ok(())
     }
 
     fn append(&mut self, bucket: &Bucket, key: &str) -> Result<u64, StorageError> {
         let place = self.next.get(())?.map_or(0, |next| next.value());
         self.next.insert((), place + 1)?;
-        self.order.insert(bucket.order(place).as_slice(), key)?;
+        self.order.insert(record::of_place(bucket, place).as_slice(), key)?;
         Ok(place)
     }
 
     fn delete(&mut self, bucket: &Bucket, key: &str) -> Result<(), StorageError> {
-        let old = self.data.remove(bucket.record(key).as_slice())?.map(|old| place(old.value()));
+        let old = self.data.remove(record::of_key(bucket, key).as_slice())?.map(|old| record::place(old.value()));
         if let Some(place) = old {
-            self.order.remove(bucket.order(place).as_slice())?;
+            self.order.remove(record::of_place(bucket, place).as_slice())?;
         }
         Ok(())
     }
 
-    /// Numbers are decimal text, so that `get` shows what `increment` made.
-    fn increment(&mut self, bucket: &Bucket, key: &str, delta: u64) -> Result<Outcome, StorageError> {
-        let current = match self.data.get(bucket.record(key).as_slice())? {
-            None => Some(0),
-            Some(old) => old.value().get(PLACE_BYTES..).and_then(|text| std::str::from_utf8(text).ok()?.parse().ok()),
+    fn increment(&mut self, bucket: &Bucket, key: &str, delta: Delta) -> Result<Outcome, StorageError> {
+        let sum = match self.data.get(record::of_key(bucket, key).as_slice())? {
+            None => delta.add_to(key, None),
+            Some(old) => delta.add_to(key, Some(record::value(old.value()))),
         };
-        let Some(current) = current else {
-            return Ok(Err(Error::Other(format!("the value of {key:?} is no number: increment needs decimal text"))));
-        };
-        let Some(sum) = u64::checked_add(current, delta) else {
-            return Ok(Err(Error::Other(format!("{key:?} has no room for an increment by {delta}"))));
-        };
-        self.set(bucket, key, sum.to_string().as_bytes())?;
-        Ok(Ok(sum))
+        if let Ok(sum) = &sum {
+            self.set(bucket, key, sum.to_string().as_bytes())?;
+        }
+        Ok(sum)
     }
-}
 
-fn place(record: &[u8]) -> u64 {
-    record.first_chunk::<PLACE_BYTES>().map_or(0, |place| u64::from_be_bytes(*place))
+    fn swap(
+        &mut self,
+        bucket: &Bucket,
+        key: &str,
+        version: Option<&[u8]>,
+        value: &[u8],
+    ) -> Result<Outcome, StorageError> {
+        let current = self.data.get(record::of_key(bucket, key).as_slice())?;
+        let current = current.map(|old| record::version(record::value(old.value())));
+        if current.as_deref() != version {
+            return Ok(Ok(0));
+        }
+        self.set(bucket, key, value)?;
+        Ok(Ok(1))
+    }
 }

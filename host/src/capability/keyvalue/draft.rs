@@ -1,24 +1,16 @@
-//! wasi:keyvalue: each function is a call over the link that the bucket was opened through.
+//! Version 0.2.0-draft.
 
 use std::sync::LazyLock;
 
 use bytes::Bytes;
-use serde::Serialize;
-use serde::de::DeserializeOwned;
-use tokio::time::timeout_at;
 use trellis_interfaces::keyvalue::{self as wire, function};
-use trellis_lattice::body::Body;
 use trellis_lattice::contract::Interface;
-use trellis_lattice::error::{CallError, CallErrorKind};
-use trellis_lattice::id::LinkName;
-use trellis_lattice::message::invocation::Call;
-use trellis_provider_sdk as sdk;
 use wasmtime::component::{HasSelf, Linker, Resource};
 
 use self::bindings::wasi::keyvalue::store::{Error, KeyResponse};
 use self::bindings::wasi::keyvalue::{atomics, batch, store};
-use crate::runtime::value::Args;
-use crate::runtime::{EngineKind, State};
+use super::{Bucket, interface, plain};
+use crate::runtime::State;
 
 /// Generated from the WIT package.
 mod bindings {
@@ -26,7 +18,7 @@ mod bindings {
         path: "../interfaces/wit/keyvalue",
         world: "wasi:keyvalue/imports",
         imports: { default: async | trappable },
-        with: { "wasi:keyvalue/store.bucket": super::Bucket },
+        with: { "wasi:keyvalue/store.bucket": crate::capability::keyvalue::Bucket },
         require_store_data_send: true,
     });
 }
@@ -35,69 +27,14 @@ static STORE: LazyLock<Interface> = LazyLock::new(|| interface(wire::STORE));
 static ATOMICS: LazyLock<Interface> = LazyLock::new(|| interface(wire::ATOMICS));
 static BATCH: LazyLock<Interface> = LazyLock::new(|| interface(wire::BATCH));
 
-fn interface(name: &str) -> Interface {
-    Interface::parse(name).expect("the name is well formed")
-}
-
-/// A bucket as a guest holds it: nothing is open, each call names it again.
-#[derive(Debug, Clone)]
-#[expect(unreachable_pub, reason = "the generated code exports it")]
-pub struct Bucket {
-    link: LinkName,
-    name: String,
-}
-
-/// Defines its interfaces.
-pub(crate) fn add_to_linker(linker: &mut Linker<State>, _kind: EngineKind) -> wasmtime::Result<()> {
-    store::add_to_linker::<State, HasSelf<State>>(linker, |state| state)?;
-    atomics::add_to_linker::<State, HasSelf<State>>(linker, |state| state)?;
-    batch::add_to_linker::<State, HasSelf<State>>(linker, |state| state)
-}
-
 /// The outer error ends the guest, the inner one is its own affair.
 type Outcome<T> = wasmtime::Result<Result<T, Error>>;
 
-impl State {
-    fn bucket(&self, bucket: &Resource<Bucket>) -> wasmtime::Result<Bucket> {
-        Ok(self.table.get(bucket)?.clone())
-    }
-
-    async fn keyvalue<T: DeserializeOwned>(
-        &mut self,
-        link: LinkName,
-        interface: &Interface,
-        function: &str,
-        params: &impl Serialize,
-    ) -> Outcome<T> {
-        let context = self.scope.context.nested();
-        let deadline = context.deadline;
-        let call = Call {
-            source: self.scope.guest.id.clone(),
-            link,
-            interface: interface.clone(),
-            function: function.into(),
-            signature: None,
-            context,
-            args: Args::from(sdk::wire::encode(params)?),
-            body: Body::Empty,
-        };
-        let answer = timeout_at(deadline, self.scope.guest.router.call(call)).await;
-        let answer = match answer.unwrap_or_else(|_| Err(CallError::deadline("no answer from the key-value store"))) {
-            Ok(answer) => answer,
-            Err(error) => return refuse(error),
-        };
-        let result: Result<T, wire::Error> = sdk::wire::decode(&answer.value.into_provider()?)?;
-        Ok(result.map_err(Error::from))
-    }
-}
-
-/// A call without time or caller left ends the guest; any other failure is for the guest to handle.
-fn refuse<T>(error: CallError) -> Outcome<T> {
-    match error.kind {
-        CallErrorKind::Deadline | CallErrorKind::Cancelled => Err(error.into()),
-        CallErrorKind::Denied => Ok(Err(Error::AccessDenied)),
-        _ => Ok(Err(Error::Other(error.message))),
-    }
+/// Defines its interfaces.
+pub(super) fn add_to_linker(linker: &mut Linker<State>) -> wasmtime::Result<()> {
+    store::add_to_linker::<State, HasSelf<State>>(linker, |state| state)?;
+    atomics::add_to_linker::<State, HasSelf<State>>(linker, |state| state)?;
+    batch::add_to_linker::<State, HasSelf<State>>(linker, |state| state)
 }
 
 impl From<wire::Error> for Error {
@@ -122,30 +59,36 @@ impl store::HostBucket for State {
         let Bucket { link, name } = self.bucket(&bucket)?;
         let params = wire::Get { bucket: name, key };
         let value = self.keyvalue::<Option<Bytes>>(link, &STORE, function::GET, &params).await?;
-        Ok(value.map(|value| value.map(Vec::from)))
+        Ok(value.map_err(Error::from).map(|value| value.map(Vec::from)))
     }
 
     async fn set(&mut self, bucket: Resource<Bucket>, key: String, value: Vec<u8>) -> Outcome<()> {
         let Bucket { link, name } = self.bucket(&bucket)?;
         let params = wire::Set { bucket: name, key, value: value.into() };
-        self.keyvalue(link, &STORE, function::SET, &params).await
+        Ok(self.keyvalue(link, &STORE, function::SET, &params).await?.map_err(Error::from))
     }
 
     async fn delete(&mut self, bucket: Resource<Bucket>, key: String) -> Outcome<()> {
         let Bucket { link, name } = self.bucket(&bucket)?;
-        self.keyvalue(link, &STORE, function::DELETE, &wire::Delete { bucket: name, key }).await
+        Ok(self
+            .keyvalue(link, &STORE, function::DELETE, &wire::Delete { bucket: name, key })
+            .await?
+            .map_err(Error::from))
     }
 
     async fn exists(&mut self, bucket: Resource<Bucket>, key: String) -> Outcome<bool> {
         let Bucket { link, name } = self.bucket(&bucket)?;
-        self.keyvalue(link, &STORE, function::EXISTS, &wire::Exists { bucket: name, key }).await
+        Ok(self
+            .keyvalue(link, &STORE, function::EXISTS, &wire::Exists { bucket: name, key })
+            .await?
+            .map_err(Error::from))
     }
 
     async fn list_keys(&mut self, bucket: Resource<Bucket>, cursor: Option<u64>) -> Outcome<KeyResponse> {
         let Bucket { link, name } = self.bucket(&bucket)?;
         let params = wire::ListKeys { bucket: name, cursor };
         let page = self.keyvalue::<wire::KeyResponse>(link, &STORE, function::LIST_KEYS, &params).await?;
-        Ok(page.map(|wire::KeyResponse { keys, cursor }| KeyResponse { keys, cursor }))
+        Ok(page.map_err(Error::from).map(|wire::KeyResponse { keys, cursor }| KeyResponse { keys, cursor }))
     }
 
     async fn drop(&mut self, bucket: Resource<Bucket>) -> wasmtime::Result<()> {
@@ -158,7 +101,7 @@ impl atomics::Host for State {
     async fn increment(&mut self, bucket: Resource<Bucket>, key: String, delta: u64) -> Outcome<u64> {
         let Bucket { link, name } = self.bucket(&bucket)?;
         let params = wire::Increment { bucket: name, key, delta };
-        self.keyvalue(link, &ATOMICS, function::INCREMENT, &params).await
+        Ok(self.keyvalue(link, &ATOMICS, function::INCREMENT, &params).await?.map_err(Error::from))
     }
 }
 
@@ -171,18 +114,23 @@ impl batch::Host for State {
         let Bucket { link, name } = self.bucket(&bucket)?;
         let params = wire::GetMany { bucket: name, keys };
         let found = self.keyvalue::<Vec<Option<(String, Bytes)>>>(link, &BATCH, function::GET_MANY, &params).await?;
-        let plain = |(key, value): (String, Bytes)| (key, Vec::from(value));
-        Ok(found.map(|found| found.into_iter().map(|entry| entry.map(plain)).collect()))
+        Ok(found.map_err(Error::from).map(|found| found.into_iter().map(|entry| entry.map(plain)).collect()))
     }
 
     async fn set_many(&mut self, bucket: Resource<Bucket>, key_values: Vec<(String, Vec<u8>)>) -> Outcome<()> {
         let Bucket { link, name } = self.bucket(&bucket)?;
         let key_values = key_values.into_iter().map(|(key, value)| (key, value.into())).collect();
-        self.keyvalue(link, &BATCH, function::SET_MANY, &wire::SetMany { bucket: name, key_values }).await
+        Ok(self
+            .keyvalue(link, &BATCH, function::SET_MANY, &wire::SetMany { bucket: name, key_values })
+            .await?
+            .map_err(Error::from))
     }
 
     async fn delete_many(&mut self, bucket: Resource<Bucket>, keys: Vec<String>) -> Outcome<()> {
         let Bucket { link, name } = self.bucket(&bucket)?;
-        self.keyvalue(link, &BATCH, function::DELETE_MANY, &wire::DeleteMany { bucket: name, keys }).await
+        Ok(self
+            .keyvalue(link, &BATCH, function::DELETE_MANY, &wire::DeleteMany { bucket: name, keys })
+            .await?
+            .map_err(Error::from))
     }
 }

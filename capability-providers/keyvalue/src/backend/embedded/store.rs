@@ -7,23 +7,21 @@ use std::time::Duration;
 use arc_swap::ArcSwapOption;
 use bytes::Bytes;
 use redb::{Database, DatabaseError, ReadTransaction, ReadableDatabase as _, TableError};
+use tokio::sync::broadcast;
 use trellis_interfaces::keyvalue::{Error, KeyResponse, Value};
 use trellis_provider_sdk::LinkError;
 
-use crate::change::{Change, DATA, ORDER, Outcome, PLACE_BYTES};
+use super::change::{Change, DATA, ORDER, Outcome};
+use super::record;
+use super::writer::Writer;
 use crate::config::Fsync;
-use crate::scope::{self, Bucket};
-use crate::writer::Writer;
+use crate::scope::{self, Bucket, PAGE_BYTES, PAGE_KEYS};
 
 /// The name of the file in the provider's directory.
 const FILE_NAME: &str = "keyvalue.redb";
 
 /// What redb may keep in memory of the file.
 const CACHE_BYTES: usize = 32 << 20;
-
-/// The most keys of one page, and about the most bytes of them, so that a page fits a frame.
-const PAGE_KEYS: usize = 1_000;
-const PAGE_BYTES: usize = 256 << 10;
 
 /// How long readers may take to let a broken file go.
 const READERS_LIMIT: Duration = Duration::from_secs(5);
@@ -69,10 +67,14 @@ impl File {
     }
 }
 
+/// How many touched keys may wait for those who watch; more are lost to them.
+const TOUCHED: usize = 4_096;
+
 /// The store: reads are made where they are called, writes by the writer.
 pub(crate) struct Store {
     writer: Writer,
     file: Arc<File>,
+    touched: broadcast::Sender<(Bucket, String)>,
 }
 
 impl Store {
@@ -86,9 +88,10 @@ impl Store {
 
     fn with(open: Opener, path: PathBuf) -> Result<Self, LinkError> {
         let file = Arc::new(File::open(open).map_err(|error| unavailable(&path, &error))?);
-        let writer = Writer::start(file.clone())
+        let touched = broadcast::Sender::new(TOUCHED);
+        let writer = Writer::start(file.clone(), touched.clone())
             .map_err(|error| LinkError::Unavailable(format!("thread of the key-value store cannot start: {error}")))?;
-        Ok(Self { writer, file })
+        Ok(Self { writer, file, touched })
     }
 
     /// Writes, and waits until that is as durable as asked.
@@ -96,23 +99,31 @@ impl Store {
         self.writer.write(change, fsync).await
     }
 
+    /// Keys that were written or removed, from now on, when that is done.
+    pub(crate) fn touched(&self) -> broadcast::Receiver<(Bucket, String)> {
+        self.touched.subscribe()
+    }
+
     /// The value of a key.
     pub(crate) fn get(&self, bucket: &Bucket, key: &str) -> Result<Option<Value>, Error> {
-        let found = self.get_many(bucket, std::slice::from_ref(&key))?;
+        let found = self.get_many(bucket, std::iter::once(key))?;
         Ok(found.into_iter().next().flatten())
     }
 
     /// The values of keys, all of one moment.
-    pub(crate) fn get_many(&self, bucket: &Bucket, keys: &[&str]) -> Result<Vec<Option<Value>>, Error> {
+    pub(crate) fn get_many<'a>(
+        &self,
+        bucket: &Bucket,
+        keys: impl ExactSizeIterator<Item = &'a str>,
+    ) -> Result<Vec<Option<Value>>, Error> {
         let Some(data) = absent(self.read()?.open_table(DATA))? else { return Ok(vec![None; keys.len()]) };
         let mut values = Vec::with_capacity(keys.len());
         let mut bytes = 0;
         for key in keys {
-            let record = data.get(bucket.record(key).as_slice()).map_err(failed)?;
-            let length = record.as_ref().map_or(0, |record| record.value().len());
-            bytes += length;
-            scope::check_values([bytes.saturating_sub(PLACE_BYTES)].into_iter())?;
-            values.push(record.map(|record| Bytes::copy_from_slice(record.value().get(PLACE_BYTES..).unwrap_or(&[]))));
+            let found = data.get(record::of_key(bucket, key).as_slice()).map_err(failed)?;
+            bytes += found.as_ref().map_or(0, |found| record::value(found.value()).len());
+            scope::check_values([bytes].into_iter())?;
+            values.push(found.map(|found| Bytes::copy_from_slice(record::value(found.value()))));
         }
         Ok(values)
     }
@@ -120,7 +131,7 @@ impl Store {
     /// Whether a key is there.
     pub(crate) fn exists(&self, bucket: &Bucket, key: &str) -> Result<bool, Error> {
         let Some(data) = absent(self.read()?.open_table(DATA))? else { return Ok(false) };
-        Ok(data.get(bucket.record(key).as_slice()).map_err(failed)?.is_some())
+        Ok(data.get(record::of_key(bucket, key).as_slice()).map_err(failed)?.is_some())
     }
 
     /// The keys after `cursor`, in the order in which they were first written.
@@ -132,7 +143,7 @@ impl Store {
             Some(None) => return Ok(none),
         };
         let Some(order) = absent(self.read()?.open_table(ORDER))? else { return Ok(none) };
-        let (first, last) = (bucket.order(start), bucket.order(u64::MAX));
+        let (first, last) = (record::of_place(bucket, start), record::of_place(bucket, u64::MAX));
         let mut page = none;
         let mut bytes = 0;
         let mut place = 0;
@@ -141,8 +152,8 @@ impl Store {
                 page.cursor = Some(place);
                 break;
             }
-            let (record, key) = entry.map_err(failed)?;
-            place = record.value().last_chunk().map_or(0, |place| u64::from_be_bytes(*place));
+            let (name, key) = entry.map_err(failed)?;
+            place = name.value().last_chunk().map_or(0, |place| u64::from_be_bytes(*place));
             bytes += key.value().len();
             page.keys.push(key.value().to_owned());
         }
@@ -185,16 +196,15 @@ fn unavailable(path: &Path, error: &DatabaseError) -> LinkError {
 #[cfg(test)]
 mod tests {
     use super::{FILE_NAME, Store};
-    use crate::change::Change;
-    use crate::config::{Fsync, LinkConfig};
-    use crate::scope;
+    use crate::backend::embedded::change::Change;
+    use crate::config::Fsync;
+    use crate::scope::Bucket;
     use redb::backends::FileBackend;
     use redb::{Database, StorageBackend};
     use std::fs::OpenOptions;
     use std::io;
     use std::sync::Arc;
     use std::sync::atomic::{AtomicBool, Ordering};
-    use trellis_provider_sdk::StringMap;
 
     #[derive(Debug)]
     struct Disk {
@@ -242,7 +252,7 @@ mod tests {
             Database::builder().create_with_backend(Disk { file: FileBackend::new(file)?, full: disk_full.clone() })
         };
         let store = Store::with(Box::new(open), path).expect("opens");
-        let bucket = scope::bucket(&LinkConfig::parse(&StringMap::new()).expect("valid"), "b").expect("valid");
+        let bucket = Bucket { prefix: String::new(), name: "b".to_owned() };
         let set = |value: &'static str| Change::Set(bucket.clone(), vec![("k".to_owned(), value.into())]);
         store.write(set("before"), Fsync::Always).await.expect("there is room");
         full.store(true, Ordering::SeqCst);
