@@ -37,6 +37,8 @@ const IMPORTS: &[(&str, Version, Need)] = &[
     ("wasi:config/runtime", Version::Exactly(None), Need::Nothing),
     ("wasi:logging/logging", Version::Exactly(Some("0.1.0-draft")), Need::Nothing),
     ("wasi:logging/logging", Version::Exactly(None), Need::Nothing),
+    ("wasmcloud:secrets/store", Version::Exactly(Some("0.1.0-draft")), Need::Nothing),
+    ("wasmcloud:secrets/reveal", Version::Exactly(Some("0.1.0-draft")), Need::Nothing),
     ("wasmcloud:bus/lattice", Version::Major("1"), Need::Nothing),
     ("wasmcloud:bus/lattice", Version::Major("2"), Need::Nothing),
 ];
@@ -115,6 +117,7 @@ mod tests {
         check("wasi:keyvalue/store@0.2.0-draft", Some(Need::Link));
         check("wasi:config/runtime", Some(Need::Nothing));
         check("wasi:logging/logging", Some(Need::Nothing));
+        check("wasmcloud:secrets/store@0.1.0-draft", Some(Need::Nothing));
         check("wasmcloud:bus/lattice@2.0.1", Some(Need::Nothing));
         for unknown in [
             "wasi:io/streams@0.2.0-rc-2023-11-10",

@@ -10,6 +10,7 @@ pub(crate) mod http;
 pub(crate) mod keyvalue;
 pub(crate) mod logging;
 pub(crate) mod output;
+pub(crate) mod secrets;
 
 pub(crate) use lines::Allowance;
 

@@ -10,6 +10,7 @@ use tracing::span;
 use super::*;
 use crate::links::tests::link;
 use crate::router::Target;
+use crate::setup::Setup;
 
 /// Exports `test:probe/probe` with `get` and `all`, which ask wasi:config under the name `import`.
 fn config_reader(import: &str) -> String {
@@ -59,7 +60,7 @@ async fn an_actor_reads_its_config_by_every_name_and_as_it_is_now() {
         };
         assert_eq!(ask("get", "(\"greeting\")").await, "none", "{import}");
         let config = [("greeting", "hello"), ("name", "Ada")].map(|(key, value)| (key.to_owned(), value.to_owned()));
-        actor.set_config(config.into());
+        actor.set_up(Setup::fixed(config.into()));
         assert_eq!(ask("get", "(\"greeting\")").await, "some(\"hello\")", "{import}");
         assert_eq!(ask("all", "()").await, "[(\"greeting\", \"hello\"), (\"name\", \"Ada\")]", "{import}");
     }
@@ -207,7 +208,7 @@ async fn choose(front: &str) -> Result<String, CallError> {
     let start = async |id: &str, wat: &str| {
         let component = runtime.load(wat::parse_str(wat).expect("is text").into()).await.expect("loads");
         let id = id.parse().expect("valid");
-        let spec = Spec { id, component, limits: Limits::default(), config: Default::default() };
+        let spec = Spec { id, component, limits: Limits::default(), setup: Default::default() };
         Actor::start(&runtime, spec, Arc::clone(&router)).expect("starts")
     };
     let (front, echo, quiet) =
