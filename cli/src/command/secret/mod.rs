@@ -193,13 +193,13 @@ async fn regrant(context: &Context, change: Change, apply: impl FnOnce(&mut Term
     tell(context, &name, &format!("secret {name} may be read {}", describe(&record.statement().terms)))
 }
 
-async fn existing(place: &Place, name: &SecretName) -> anyhow::Result<SecretRecord> {
+async fn existing(place: &Place<'_>, name: &SecretName) -> anyhow::Result<SecretRecord> {
     let found = place.load(name).await?;
     found.with_context(|| format!("there is no secret {name}: put it first (`trellis secret put {name}`)"))
 }
 
 async fn write(
-    place: &Place,
+    place: &Place<'_>,
     (name, version): (&SecretName, u64),
     terms: Terms,
     value: &SecretValue,

@@ -209,7 +209,8 @@ async fn present(lattice: &Connected, authority: &Key) -> anyhow::Result<Vec<Ver
     let identity = Identity::new(&key, token, now_unix_seconds())?;
     let trust = Trust { authority: IssuerId::parse(&authority.public())?, issuers: [].into() };
     let join = Join { lattice: lattice.lattice.clone(), identity, trust: Arc::new(trust), site: None };
-    let peer = Peer::join(Arc::clone(&lattice.transport), join, None).await.context("join the lattice to see its hosts")?;
+    let peer =
+        Peer::join(Arc::clone(&lattice.transport), join, None).await.context("join the lattice to see its hosts")?;
     let all_shown = async {
         let is_shown = |host: &HostId| peer.present().iter().any(|presence| presence.peer.as_str() == host.as_str());
         while !hosts.iter().all(|host| is_shown(&host.id)) {
