@@ -15,6 +15,7 @@ mod operations;
 mod outage;
 mod relay;
 mod resume;
+mod secrets;
 mod support;
 mod tools;
 mod two_hosts;

@@ -21,8 +21,8 @@ pub use trellis_lattice::id::{EntityId, LinkName};
 pub use trellis_lattice::message::command::StringMap;
 pub use trellis_lattice::message::invocation::{Answer, Call, Context, Encoding, Head, Invocation, Trace};
 pub use trellis_lattice::message::link::Link;
-pub use trellis_lattice::secret::Secret;
+pub use trellis_lattice::secret::{Secret, SecretValue};
 
 pub use crate::args::Args;
-pub use crate::link::{ActiveLink, LinkError, Role};
+pub use crate::link::{ActiveLink, LinkError, Role, SecretMap};
 pub use crate::provider::{Caller, Description, Environment, Factory, Health, Provider};

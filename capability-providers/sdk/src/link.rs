@@ -1,6 +1,8 @@
 //! Links as a provider sees them: which end it is, and the configs resolved.
 
-use crate::{Link, StringMap};
+use std::collections::BTreeMap;
+
+use crate::{Link, SecretValue, StringMap};
 
 /// Which end of a link the provider is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -11,6 +13,9 @@ pub enum Role {
     Target,
 }
 
+/// Secrets by the names under which they are read. Values print as `***`.
+pub type SecretMap = BTreeMap<String, SecretValue>;
+
 /// A link with the configs of this provider's end merged, later ones over earlier ones.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ActiveLink {
@@ -20,6 +25,8 @@ pub struct ActiveLink {
     pub role: Role,
     /// The config of this end.
     pub config: StringMap,
+    /// The secrets of the provider and, over them, of this end. When one gets another value the link is put again.
+    pub secrets: SecretMap,
 }
 
 /// Why a link cannot be established. It fails the link, shows in status and is tried again.

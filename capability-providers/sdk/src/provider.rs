@@ -6,7 +6,9 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 
-use crate::{ActiveLink, Answer, Args, Call, CallError, EntityId, Interface, Invocation, LinkError, StringMap};
+use crate::{
+    ActiveLink, Answer, Args, Call, CallError, EntityId, Interface, Invocation, LinkError, SecretMap, StringMap,
+};
 
 /// What a provider calls actors with.
 #[async_trait]
@@ -22,6 +24,8 @@ pub struct Environment {
     pub id: EntityId,
     /// Its configs merged, later ones over earlier ones.
     pub config: StringMap,
+    /// Its own secrets as they are when it starts; its links have them as they are later.
+    pub secrets: SecretMap,
     /// A directory of its own, mode 0700; exists.
     pub data_dir: PathBuf,
     /// To call actors with.

@@ -15,6 +15,7 @@ pub(crate) mod link;
 pub(crate) mod pull;
 pub(crate) mod push;
 pub(crate) mod scale;
+pub(crate) mod secret;
 pub(crate) mod sign;
 pub(crate) mod start;
 pub(crate) mod stop;
@@ -24,7 +25,9 @@ pub(crate) mod wadm;
 use std::path::Path;
 
 use anyhow::bail;
+use trellis_lattice::id::{ConfigName, SecretName};
 use trellis_lattice::message::command::StringMap;
+use trellis_lattice::secrets::Reference;
 
 use crate::args::{Cli, Command};
 use crate::context::Context;
@@ -42,6 +45,7 @@ pub(crate) async fn run(cli: Cli) -> anyhow::Result<()> {
         Command::Scale(arguments) => scale::run(&context, arguments).await,
         Command::Link(arguments) => link::run(&context, arguments).await,
         Command::Config(arguments) => config::run(&context, arguments).await,
+        Command::Secret(arguments) => secret::run(&context, arguments).await,
         Command::Label(arguments) => label::run(&context, arguments).await,
         Command::Get(arguments) => get::run(&context, arguments).await,
         Command::Events(arguments) => events::run(&context, arguments).await,
@@ -92,6 +96,15 @@ pub(crate) fn map_of(pairs: &[Pair]) -> anyhow::Result<StringMap> {
         }
     }
     Ok(map)
+}
+
+/// The names of configs, and of the configs that refer to secrets.
+pub(crate) fn configs(configs: &[ConfigName], secrets: &[SecretName]) -> anyhow::Result<Vec<ConfigName>> {
+    let mut all = configs.to_vec();
+    for secret in secrets {
+        all.push(Reference::config_name(secret)?);
+    }
+    Ok(all)
 }
 
 /// A reference as a host understands it wherever it was started: a path that is there becomes absolute.

@@ -3,10 +3,10 @@
 use anyhow::{Context as _, bail};
 use clap::{Args, Subcommand};
 use serde_json::json;
-use trellis_lattice::id::{ConfigName, EntityId, HostId};
+use trellis_lattice::id::{ConfigName, EntityId, HostId, SecretName};
 use trellis_lattice::message::command::{ComponentAuction, ProviderAuction, ScaleComponent, StartProvider, StringMap};
 
-use crate::command::{CONFIG_ANNOTATION, Pair, absolute_reference, map_of};
+use crate::command::{CONFIG_ANNOTATION, Pair, absolute_reference, configs, map_of};
 use crate::context::{Connected, Context};
 
 /// The arguments.
@@ -57,6 +57,9 @@ struct Place {
     /// Configs; later ones win
     #[arg(long, value_name = "CONFIG")]
     config: Vec<ConfigName>,
+    /// A secret that it reads by this name (`trellis secret put`); may be repeated
+    #[arg(long, value_name = "SECRET")]
+    secret: Vec<SecretName>,
     /// The id or name of the host [default: the one with least on it]
     #[arg(long)]
     host: Option<String>,
@@ -69,10 +72,16 @@ struct Place {
 }
 
 impl Place {
+    /// Configs, and the references to secrets among them.
+    fn configs(&self) -> anyhow::Result<Vec<ConfigName>> {
+        configs(&self.config, &self.secret)
+    }
+
     fn annotations(&self) -> anyhow::Result<Option<StringMap>> {
         let mut annotations = map_of(&self.annotation)?;
-        if !self.config.is_empty() {
-            let names: Vec<&str> = self.config.iter().map(ConfigName::as_str).collect();
+        let configs = self.configs()?;
+        if !configs.is_empty() {
+            let names: Vec<&str> = configs.iter().map(ConfigName::as_str).collect();
             annotations.insert(CONFIG_ANNOTATION.to_owned(), names.join(","));
         }
         Ok((!annotations.is_empty()).then_some(annotations))
@@ -108,7 +117,7 @@ async fn start_actor(context: &Context, lattice: &Connected, actor: Actor) -> an
         component_id: id.clone(),
         count: max,
         host_id: host.clone(),
-        config: place.config,
+        config: place.configs()?,
         allow_update: update,
         annotations,
         component_limits: None,
@@ -139,7 +148,7 @@ async fn start_provider(context: &Context, lattice: &Connected, provider: Provid
         provider_id: id.clone(),
         provider_ref: reference.clone(),
         host_id: host.clone(),
-        config: place.config,
+        config: place.configs()?,
         annotations,
     };
     let work = lattice.client.start_provider(&start);

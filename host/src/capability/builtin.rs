@@ -42,6 +42,8 @@ const IMPORTS: &[(&str, Version, Need)] = &[
     ("wasi:logging/logging", Version::Exactly(None), Need::Nothing),
     ("wasmcloud:messaging/types", Version::Patch("0.2"), Need::Nothing),
     ("wasmcloud:messaging/consumer", Version::Patch("0.2"), Need::Link),
+    ("wasmcloud:secrets/store", Version::Exactly(Some("0.1.0-draft")), Need::Nothing),
+    ("wasmcloud:secrets/reveal", Version::Exactly(Some("0.1.0-draft")), Need::Nothing),
     ("wasmcloud:bus/lattice", Version::Major("1"), Need::Nothing),
     ("wasmcloud:bus/lattice", Version::Major("2"), Need::Nothing),
 ];
@@ -125,6 +127,7 @@ mod tests {
         check("wasi:logging/logging", Some(Need::Nothing));
         check("wasmcloud:messaging/types@0.2.0", Some(Need::Nothing));
         check("wasmcloud:messaging/consumer@0.2.1", Some(Need::Link));
+        check("wasmcloud:secrets/store@0.1.0-draft", Some(Need::Nothing));
         check("wasmcloud:bus/lattice@2.0.1", Some(Need::Nothing));
         for unknown in [
             "wasi:io/streams@0.2.0-rc-2023-11-10",

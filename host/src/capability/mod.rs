@@ -11,6 +11,7 @@ pub(crate) mod keyvalue;
 pub(crate) mod logging;
 pub(crate) mod messaging;
 pub(crate) mod output;
+pub(crate) mod secrets;
 
 pub(crate) use lines::Allowance;
 

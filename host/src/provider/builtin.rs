@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
-use trellis_lattice::id::{EntityId, HostId};
+use trellis_lattice::id::{ConfigName, EntityId, HostId};
 use trellis_lattice::message::command::StringMap;
 use trellis_provider_sdk as sdk;
 
@@ -16,8 +16,8 @@ use super::standing::Board;
 use super::supervisor::{Supervisor, guarded};
 use crate::announce::Announcer;
 use crate::error::{Error, ErrorKind, Result};
-use crate::records::View;
 use crate::router::{ProviderCaller, Router};
+use crate::secrets::Vault;
 
 /// What a reference to a built-in provider begins with.
 const SCHEME: &str = "builtin:";
@@ -31,6 +31,10 @@ pub(crate) struct Spec {
     pub(crate) reference: String,
     /// Its configs merged.
     pub(crate) config: StringMap,
+    /// Its own secrets.
+    pub(crate) secrets: sdk::SecretMap,
+    /// The names of its configs, references to secrets among them.
+    pub(crate) config_names: Vec<ConfigName>,
     /// Where it keeps its state; made if absent.
     pub(crate) data_dir: PathBuf,
 }
@@ -41,8 +45,8 @@ pub(crate) struct Start<'a> {
     pub(crate) builtins: &'a BTreeMap<String, sdk::Factory>,
     /// The host.
     pub(crate) host: &'a HostId,
-    /// Links and configs.
-    pub(crate) view: &'a Arc<View>,
+    /// Links, configs and secrets.
+    pub(crate) vault: &'a Arc<Vault>,
     /// For its calls.
     pub(crate) router: &'a Arc<Router>,
     /// For its health and its links' failures.
@@ -82,6 +86,7 @@ pub(crate) async fn start(with: Start<'_>, spec: Spec) -> Result<Arc<Running>> {
     let environment = sdk::Environment {
         id: spec.id.clone(),
         config: spec.config,
+        secrets: spec.secrets,
         data_dir: spec.data_dir,
         caller: ProviderCaller::new(spec.id.clone(), Arc::clone(with.router)),
     };
@@ -95,7 +100,8 @@ pub(crate) async fn start(with: Start<'_>, spec: Spec) -> Result<Arc<Running>> {
         id: spec.id.clone(),
         host: with.host.clone(),
         provider: Arc::clone(&provider),
-        view: Arc::clone(with.view),
+        vault: Arc::clone(with.vault),
+        config_names: spec.config_names,
         announcer: with.announcer.clone(),
         board,
         drain_limit,

@@ -30,6 +30,7 @@ use crate::provider::Running;
 use crate::records::Records;
 use crate::router::Router;
 use crate::runtime::{Compiled, Limits, Runtime};
+use crate::secrets::Vault;
 use crate::standing::Told;
 
 /// Orders that wait to be taken.
@@ -40,6 +41,7 @@ pub(crate) struct Context {
     pub(crate) config: Config,
     pub(crate) host: HostId,
     pub(crate) records: Records,
+    pub(crate) vault: Arc<Vault>,
     pub(crate) runtime: Arc<Runtime>,
     pub(crate) router: Arc<Router>,
     pub(crate) builtins: BTreeMap<String, Factory>,

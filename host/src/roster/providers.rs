@@ -12,6 +12,7 @@ use crate::announce;
 use crate::error::Result;
 use crate::provider::{self, Running, Spec, Start};
 use crate::records::merge;
+use crate::secrets::references;
 
 /// Runs a provider.
 pub(super) async fn start(context: Arc<Context>, command: StartProvider) -> Done {
@@ -49,18 +50,20 @@ pub(super) async fn stop(context: Arc<Context>, id: EntityId, stopped: Option<Ar
 }
 
 async fn run(context: &Context, command: &StartProvider) -> Result<Arc<Running>> {
-    let view = context.records.view();
+    let configs = context.records.view().configs();
     let with = Start {
         builtins: &context.builtins,
         host: &context.host,
-        view,
+        vault: &context.vault,
         router: &context.router,
         announcer: &context.announcer,
     };
     let spec = Spec {
         id: command.provider_id.clone(),
         reference: command.provider_ref.clone(),
-        config: merge(&view.configs(), &command.config)?,
+        config: merge(&configs, &command.config)?,
+        secrets: context.vault.resolve(&references(&configs, &command.config)?, &command.provider_id)?,
+        config_names: command.config.clone(),
         data_dir: context.config.data_dir.join("providers").join(command.provider_id.as_str()),
     };
     provider::start(with, spec).await

@@ -288,7 +288,8 @@ impl Provider for Probe {
     }
 
     async fn link_up(&self, link: &ActiveLink) -> Result<(), LinkError> {
-        let greeting = link.config.get("greeting").cloned().unwrap_or_default();
+        let secret = link.secrets.get("greeting").and_then(|value| Some(value.as_text()?.reveal().to_owned()));
+        let greeting = secret.or_else(|| link.config.get("greeting").cloned()).unwrap_or_default();
         if greeting == "refuse" {
             return Err(LinkError::Unavailable("the port is in use".to_owned()));
         }

@@ -9,4 +9,5 @@ mod live;
 mod refusals;
 mod registry;
 mod restart;
+mod secrets;
 mod standing;

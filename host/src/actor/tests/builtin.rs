@@ -10,6 +10,7 @@ use tracing::span;
 use super::*;
 use crate::links::tests::link;
 use crate::router::Target;
+use crate::setup::Setup;
 
 /// Exports `test:probe/probe` with `get` and `all`, which ask wasi:config under the name `import`.
 fn config_reader(import: &str) -> String {
@@ -59,7 +60,7 @@ async fn an_actor_reads_its_config_by_every_name_and_as_it_is_now() {
         };
         assert_eq!(ask("get", "(\"greeting\")").await, "none", "{import}");
         let config = [("greeting", "hello"), ("name", "Ada")].map(|(key, value)| (key.to_owned(), value.to_owned()));
-        actor.set_config(config.into());
+        actor.set_up(Setup::fixed(config.into()));
         assert_eq!(ask("get", "(\"greeting\")").await, "some(\"hello\")", "{import}");
         assert_eq!(ask("all", "()").await, "[(\"greeting\", \"hello\"), (\"name\", \"Ada\")]", "{import}");
     }
@@ -67,6 +68,23 @@ async fn an_actor_reads_its_config_by_every_name_and_as_it_is_now() {
 
 /// Exports `test:run/run`, which writes "kettle" about "tea" with the level of that number.
 fn logger(import: &str, level: u32) -> String {
+    let log = format!("(call $log (i32.const {level}) (i32.const 16) (i32.const 3) (i32.const 19) (i32.const 6))");
+    writer(import, "teakettle", &log)
+}
+
+/// Exports `test:run/run`, which writes 1,000 messages of 8 KiB, each with a line break at its beginning.
+fn flooder() -> String {
+    let text = format!("\\n{}", "x".repeat(8 << 10));
+    let log = "(call $log (i32.const 2) (i32.const 16) (i32.const 1) (i32.const 16) (i32.const 8192))";
+    let body = format!(
+        "(local $left i32) (local.set $left (i32.const 1000))
+         (loop $again {log} (br_if $again (local.tee $left (i32.sub (local.get $left) (i32.const 1)))))"
+    );
+    writer("wasi:logging/logging", &text, &body)
+}
+
+/// Exports `test:run/run`, whose core function is `body`, with `data` at 16 in its memory.
+fn writer(import: &str, data: &str, body: &str) -> String {
     format!(
         r#"(component
           (import "{import}" (instance $logging
@@ -78,9 +96,8 @@ fn logger(import: &str, level: u32) -> String {
           (core module $m
             (import "libc" "memory" (memory 1))
             (import "logging" "log" (func $log (param i32 i32 i32 i32 i32)))
-            (data (i32.const 16) "teakettle")
-            (func (export "run")
-              (call $log (i32.const {level}) (i32.const 16) (i32.const 3) (i32.const 19) (i32.const 6))))
+            (data (i32.const 16) "{data}")
+            (func (export "run") {body}))
           (core instance $i (instantiate $m
             (with "libc" (instance $libc)) (with "logging" (instance (export "log" (func $log))))))
           (func $run (canon lift (core func $i "run")))
@@ -141,6 +158,23 @@ async fn an_actor_writes_to_the_log_by_every_name() {
             }
             assert_eq!(line.contains("critical=true"), number == 5, "{line}");
         }
+    }
+}
+
+#[tokio::test]
+async fn a_flood_of_messages_is_cut_and_forges_no_lines() {
+    let log = Log::default();
+    let _logs = tracing::subscriber::set_default(log.clone());
+    let (_runtime, actor) = start(&flooder()).await;
+    let begun = std::time::Instant::now();
+    run(&actor, Duration::from_secs(20)).await.expect("logs");
+    let lines = log.0.lock().expect("no writer panics").clone();
+    let lines: Vec<_> = lines.iter().filter(|line| line.starts_with("trellis::actor")).collect();
+    // 256 KiB a second, in messages that are cut to 4 KiB.
+    let most = 64 * (begun.elapsed().as_secs() as usize + 2);
+    assert!((1..=most).contains(&lines.len()), "{} lines of 1,000, {most} at most", lines.len());
+    for line in lines {
+        assert!(line.len() < 5 << 10 && !line.contains('\n') && line.contains('…'), "{line:.100}");
     }
 }
 
@@ -207,7 +241,7 @@ async fn choose(front: &str) -> Result<String, CallError> {
     let start = async |id: &str, wat: &str| {
         let component = runtime.load(wat::parse_str(wat).expect("is text").into()).await.expect("loads");
         let id = id.parse().expect("valid");
-        let spec = Spec { id, component, limits: Limits::default(), config: Default::default() };
+        let spec = Spec { id, component, limits: Limits::default(), setup: Default::default() };
         Actor::start(&runtime, spec, Arc::clone(&router)).expect("starts")
     };
     let (front, echo, quiet) =
