@@ -88,10 +88,8 @@ fn handled(lattice: &Lattice, count: usize) -> HashSet<String> {
 
 async fn seen(url: &str) -> Result<HashSet<String>, async_nats::Error> {
     let stream = async_nats::jetstream::new(async_nats::connect(url).await?).get_stream("MESSAGES").await?;
-    let config = async_nats::jetstream::consumer::pull::Config {
-        filter_subject: "seen.>".to_owned(),
-        ..Default::default()
-    };
+    let config =
+        async_nats::jetstream::consumer::pull::Config { filter_subject: "seen.>".to_owned(), ..Default::default() };
     let consumer = stream.create_consumer(config).await?;
     let mut messages = consumer.fetch().max_messages(1_000).expires(Duration::from_secs(5)).messages().await?;
     let mut seen = HashSet::new();

@@ -11,7 +11,8 @@ use trellis_provider_sdk::{LinkError, Secret, StringMap};
 use crate::subject::{self, Pattern};
 use crate::transform::{self, Transform};
 
-const BACKEND: Form<Backend> = Form { expected: "`embedded`, `nats` or `jetstream`", example: "jetstream", parse: backend };
+const BACKEND: Form<Backend> =
+    Form { expected: "`embedded`, `nats` or `jetstream`", example: "jetstream", parse: backend };
 
 const SERVERS: Form<Vec<String>> = Form {
     expected: "URLs of nats-servers of one cluster, separated by commas",
@@ -22,7 +23,9 @@ const SERVERS: Form<Vec<String>> = Form {
 const FILE: Form<PathBuf> = Form { expected: "an absolute path", example: "/etc/trellis/nats.creds", parse: file };
 
 const NKEY: Form<Secret> =
-    Form { expected: "the seed of a user nkey, 58 letters and digits that begin with SU", example: "SU…", parse: nkey };
+    Form {
+        expected: "the seed of a user nkey, 58 letters and digits that begin with SU", example: "SU…", parse: nkey
+    };
 
 const NAME: Form<String> = Form { expected: "1 to 64 letters, digits, `-` or `_`", example: "ORDERS", parse: name };
 

@@ -62,7 +62,9 @@ impl Lanes {
         let stopping = CancellationToken::new();
         let failures = Damper::default();
         let worker = Arc::new(Worker { sink, redelivery, broker, failures, stopping: stopping.clone() });
-        let task = tokio::spawn(Traffic { worker, lanes: HashMap::new(), running: JoinSet::new(), keys: HashMap::new() }.run(arriving));
+        let task = tokio::spawn(
+            Traffic { worker, lanes: HashMap::new(), running: JoinSet::new(), keys: HashMap::new() }.run(arriving),
+        );
         let slots = Arc::new(Semaphore::new(max_in_flight));
         Arc::new(Self { ways_in, slots, max_in_flight, stopping, _task: AbortOnDropHandle::new(task) })
     }

@@ -183,9 +183,14 @@ impl Broker for Nats {
     async fn subscribe(&self, subscription: &Subscription, lanes: &Arc<Lanes>) -> Result<Feed, LinkError> {
         let mut feed = Feed::new();
         for pattern in &subscription.patterns {
-            let subscribed = self.0.client.queue_subscribe(pattern.as_str().to_owned(), subscription.group.clone()).await;
+            let subscribed =
+                self.0.client.queue_subscribe(pattern.as_str().to_owned(), subscription.group.clone()).await;
             let mut arriving = subscribed.map_err(|error| {
-                LinkError::Unavailable(format!("no subscription to {} at {}: {error}", pattern.as_str(), self.0.servers))
+                LinkError::Unavailable(format!(
+                    "no subscription to {} at {}: {error}",
+                    pattern.as_str(),
+                    self.0.servers
+                ))
             })?;
             let (lanes, order) = (lanes.clone(), subscription.order.clone());
             feed.push(AbortOnDropHandle::new(tokio::spawn(async move {
@@ -282,7 +287,9 @@ fn why_not(servers: &str, error: &async_nats::ConnectError) -> String {
             "nats-server at {servers} refuses the credentials; check link config keys \"credentials_file\", \
              \"nkey_seed\" and \"cluster_uris\""
         ),
-        ConnectErrorKind::Tls => format!("no TLS with nats-server at {servers}: {error}; check link config key \"tls_ca\""),
+        ConnectErrorKind::Tls => {
+            format!("no TLS with nats-server at {servers}: {error}; check link config key \"tls_ca\"")
+        }
         _ => format!("no nats-server answers at {servers}; check link config key \"cluster_uris\""),
     }
 }

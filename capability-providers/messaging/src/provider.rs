@@ -146,7 +146,10 @@ impl Messaging {
     async fn handler_up(&self, link: &ActiveLink) -> Result<(), LinkError> {
         let (id, interface) = (&self.environment.id, interface(HANDLER));
         if !link.link.covers(&interface) {
-            let text = format!("link {:?} to {} is not for {HANDLER}, which messages are handed to", link.link.name, link.link.target);
+            let text = format!(
+                "link {:?} to {} is not for {HANDLER}, which messages are handed to",
+                link.link.name, link.link.target
+            );
             return Err(LinkError::Unavailable(text));
         }
         let config = HandlerConfig::parse(&self.config(link))?;

@@ -6,9 +6,7 @@ use std::time::Duration;
 use tokio::time::timeout_at;
 use trellis_interfaces::messaging::{BrokerMessage, HandleMessage, function};
 use trellis_provider_sdk::wire::{decode, encode};
-use trellis_provider_sdk::{
-    Body, Call, CallError, CallErrorKind, Caller, Context, EntityId, Interface, LinkName,
-};
+use trellis_provider_sdk::{Body, Call, CallError, CallErrorKind, Caller, Context, EntityId, Interface, LinkName};
 use uuid::Uuid;
 
 use crate::broker::Broker;

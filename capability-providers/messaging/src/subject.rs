@@ -177,7 +177,8 @@ mod tests {
 
     #[test]
     fn what_is_no_subject_of_an_actor_is_refused() {
-        for bad in ["", ".", "a.", ".a", "a..b", "a b", "a\r\nPUB x", "a.\0", "$JS.API.INFO", "wasmbus.ctl.v1", "wadm.api"]
+        for bad in
+            ["", ".", "a.", ".a", "a..b", "a b", "a\r\nPUB x", "a.\0", "$JS.API.INFO", "wasmbus.ctl.v1", "wadm.api"]
         {
             assert!(check(bad).is_err(), "{bad:?}");
             assert!(Pattern::parse(bad).is_none(), "{bad:?}");

@@ -22,7 +22,8 @@ impl Transform {
     fn parse(text: &str) -> Option<Self> {
         let (from, to) = text.split_once("->")?;
         let from = Pattern::parse(from.trim())?;
-        let to: Vec<Piece> = to.trim().split('.').map(|token| Piece::parse(token, from.wildcards())).collect::<Option<_>>()?;
+        let to: Vec<Piece> =
+            to.trim().split('.').map(|token| Piece::parse(token, from.wildcards())).collect::<Option<_>>()?;
         let transform = Self { from, to };
         check(&transform.fill(|_| "x")).ok()?;
         Some(transform)
@@ -73,9 +74,8 @@ impl Piece {
 pub(crate) fn parse_list(text: &str) -> Option<Vec<Transform>> {
     let parts = text.split([',', '\n']).map(str::trim).filter(|part| !part.is_empty());
     let transforms: Vec<Transform> = parts.map(Transform::parse).collect::<Option<_>>()?;
-    let is_fed = |from: &Pattern| {
-        transforms.iter().any(|other| other.target().is_none_or(|target| target.overlaps(from)))
-    };
+    let is_fed =
+        |from: &Pattern| transforms.iter().any(|other| other.target().is_none_or(|target| target.overlaps(from)));
     let is_sound = !transforms.is_empty() && !transforms.iter().any(|transform| is_fed(&transform.from));
     is_sound.then_some(transforms)
 }

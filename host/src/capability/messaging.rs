@@ -120,8 +120,7 @@ fn handle_message<'a>(
 ) -> Pin<Box<dyn Future<Output = wasmtime::Result<Bytes>> + Send + 'a>> {
     Box::pin(async move {
         let wire::HandleMessage { message } = sdk::wire::decode(&sdk::Args::Wire(params))?;
-        let function =
-            instance.get_typed_func::<(BrokerMessage,), (Result<(), String>,)>(&mut *store, index)?;
+        let function = instance.get_typed_func::<(BrokerMessage,), (Result<(), String>,)>(&mut *store, index)?;
         let (result,) = function.call_async(store, (message.into(),)).await?;
         Ok(Args::from(sdk::wire::encode(&result)?).into_wire()?)
     })

@@ -105,7 +105,11 @@ impl File {
     }
 }
 
-fn first(database: &Database, queue: u64, from: u64) -> Result<Option<(u64, BrokerMessage)>, Box<dyn std::error::Error>> {
+fn first(
+    database: &Database,
+    queue: u64,
+    from: u64,
+) -> Result<Option<(u64, BrokerMessage)>, Box<dyn std::error::Error>> {
     let messages = database.begin_read()?.open_table(MESSAGES)?;
     let Some(found) = messages.range((queue, from)..=(queue, u64::MAX))?.next() else { return Ok(None) };
     let (place, record) = found?;

@@ -62,7 +62,12 @@ impl Bench {
     }
 
     /// A link by which the actor `name` is handed messages.
-    pub(crate) async fn try_subscribe<F, R>(&self, name: &str, pairs: &[(&str, &str)], handler: F) -> Result<(), LinkError>
+    pub(crate) async fn try_subscribe<F, R>(
+        &self,
+        name: &str,
+        pairs: &[(&str, &str)],
+        handler: F,
+    ) -> Result<(), LinkError>
     where
         F: Fn(BrokerMessage) -> R + Send + Sync + 'static,
         R: Future<Output = Said> + Send + 'static,
@@ -112,7 +117,11 @@ impl Bench {
     }
 }
 
-fn provider(data: &Path, pairs: &[(String, String)], handlers: &Arc<Mutex<HashMap<String, Handler>>>) -> Arc<dyn Provider> {
+fn provider(
+    data: &Path,
+    pairs: &[(String, String)],
+    handlers: &Arc<Mutex<HashMap<String, Handler>>>,
+) -> Arc<dyn Provider> {
     let handlers = handlers.clone();
     let mut environment = environment(
         "messaging",
@@ -211,4 +220,3 @@ impl Sender {
         self.call("request", &request).await.expect("the call succeeds")
     }
 }
-

@@ -62,7 +62,8 @@ async fn patterns_choose_what_is_handed_over(backend: Backend) {
 async fn a_group_shares_and_others_get_all(backend: Backend) {
     let bench = Bench::start(backend);
     let shared = [("subscriptions", "a.*"), ("queue_group", "workers")];
-    let (counts, mut all) = (Arc::new(Mutex::new(HashMap::new())), bench.collect("all", &[("subscriptions", "a.*")]).await);
+    let (counts, mut all) =
+        (Arc::new(Mutex::new(HashMap::new())), bench.collect("all", &[("subscriptions", "a.*")]).await);
     for name in ["one", "two"] {
         let counts = counts.clone();
         bench
@@ -138,8 +139,17 @@ async fn what_nobody_answers_fails_by_its_time(backend: Backend) {
 async fn subjects_that_are_not_allowed_are_refused(backend: Backend) {
     let bench = Bench::start(backend);
     let sender = bench.sender("sender", &[("publish", "mine.>"), ("stream_subjects", "mine.>")]).await;
-    for bad in ["", "mine.*", "mine.>", "mine..x", "mine.a b", "mine.x\r\nPUB y", "$JS.API.INFO", "wasmbus.ctl.v1.x", "other.x"]
-    {
+    for bad in [
+        "",
+        "mine.*",
+        "mine.>",
+        "mine..x",
+        "mine.a b",
+        "mine.x\r\nPUB y",
+        "$JS.API.INFO",
+        "wasmbus.ctl.v1.x",
+        "other.x",
+    ] {
         let refused = sender.try_publish(bad, b"x").await.expect_err(bad);
         assert!(refused.contains("subject"), "{refused}");
         assert!(sender.request(bad, "x", 1_000).await.expect_err(bad).contains("subject"));
@@ -152,7 +162,8 @@ async fn subjects_that_are_not_allowed_are_refused(backend: Backend) {
 
 async fn no_more_are_handled_at_once_than_allowed(backend: Backend) {
     let bench = Bench::start(backend);
-    let (running, most, gate) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)), Arc::new(Semaphore::new(0)));
+    let (running, most, gate) =
+        (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)), Arc::new(Semaphore::new(0)));
     let done = Arc::new(AtomicUsize::new(0));
     let (seen, opened, over) = (most.clone(), gate.clone(), done.clone());
     bench

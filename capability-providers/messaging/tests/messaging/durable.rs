@@ -73,8 +73,13 @@ async fn a_message_that_fails_too_often_goes_where_dead_letters_go(backend: Back
     let mut dead = bench.collect("undertaker", &[("subscriptions", "dead.*")]).await;
     let tries = Arc::new(AtomicUsize::new(0));
     let (seen, (tx, mut handled)) = (tries.clone(), tokio::sync::mpsc::unbounded_channel());
-    let pairs =
-        [("subscriptions", "a"), ("backoff", "10ms"), ("dead_letter", "dead.a"), ("max_deliver", "3"), ("max_in_flight", "1")];
+    let pairs = [
+        ("subscriptions", "a"),
+        ("backoff", "10ms"),
+        ("dead_letter", "dead.a"),
+        ("max_deliver", "3"),
+        ("max_in_flight", "1"),
+    ];
     bench
         .subscribe("a", &pairs, move |message| {
             let (seen, tx) = (seen.clone(), tx.clone());
@@ -106,7 +111,13 @@ async fn an_absent_handler_costs_no_message(backend: Backend) {
     let bench = Bench::start(backend);
     let tries = Arc::new(AtomicUsize::new(0));
     let seen = tries.clone();
-    let pairs = [("subscriptions", "a"), ("backoff", "10ms"), ("max_backoff", "20ms"), ("dead_letter", "d"), ("max_deliver", "1")];
+    let pairs = [
+        ("subscriptions", "a"),
+        ("backoff", "10ms"),
+        ("max_backoff", "20ms"),
+        ("dead_letter", "d"),
+        ("max_deliver", "1"),
+    ];
     bench
         .subscribe("a", &pairs, move |_| {
             let n = seen.fetch_add(1, Ordering::SeqCst);

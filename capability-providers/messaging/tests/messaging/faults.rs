@@ -171,7 +171,8 @@ async fn what_is_no_server_or_refuses_us_fails_the_link_with_the_way_out() {
     let pairs = [("subscriptions", "a"), ("backend", "jetstream"), ("cluster_uris", right.as_str())];
     bench.subscribe("a", &pairs, |_| async { Ok(Ok(())) }).await;
 
-    let other = [("subscriptions", "a"), ("backend", "jetstream"), ("cluster_uris", right.as_str()), ("stream", "OTHER")];
+    let other =
+        [("subscriptions", "a"), ("backend", "jetstream"), ("cluster_uris", right.as_str()), ("stream", "OTHER")];
     let refused = bench.try_subscribe("b", &other, |_| async { Ok(Ok(())) }).await.expect_err("overlaps").to_string();
     assert!(refused.contains("\"stream\""), "{refused}");
 }

@@ -30,14 +30,18 @@ async fn many_messages(backend: Backend) {
     let distinct = Arc::new(AtomicUsize::new(0));
     let (bits, seen) = (handled.clone(), distinct.clone());
     bench
-        .subscribe("a", &[("subscriptions", "load.*"), ("order_by", "token:2"), ("max_in_flight", "256")], move |message| {
-            let n: usize = text(&message).trim().parse().expect("a number");
-            let bit = 1 << (n % 64);
-            if bits[n / 64].fetch_or(bit, Ordering::Relaxed) & bit == 0 {
-                seen.fetch_add(1, Ordering::Relaxed);
-            }
-            async { Ok(Ok(())) }
-        })
+        .subscribe(
+            "a",
+            &[("subscriptions", "load.*"), ("order_by", "token:2"), ("max_in_flight", "256")],
+            move |message| {
+                let n: usize = text(&message).trim().parse().expect("a number");
+                let bit = 1 << (n % 64);
+                if bits[n / 64].fetch_or(bit, Ordering::Relaxed) & bit == 0 {
+                    seen.fetch_add(1, Ordering::Relaxed);
+                }
+                async { Ok(Ok(())) }
+            },
+        )
         .await;
     let sender = bench.sender_of("load.*").await;
     let (begun, before) = (Instant::now(), resident_bytes());

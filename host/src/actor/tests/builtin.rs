@@ -310,7 +310,8 @@ async fn a_handler_is_given_messages_with_bodies_as_large_as_they_come() {
         (i32.store (i32.const 20) (local.get 2))
         (i32.store (i32.const 24) (local.get 3))
         (i32.const 16))"#;
-    let bytes = handler("", error_with_body, "").replace("(memory (export \"memory\") 1)", "(memory (export \"memory\") 200)");
+    let bytes =
+        handler("", error_with_body, "").replace("(memory (export \"memory\") 1)", "(memory (export \"memory\") 200)");
     let (_runtime, actor) = start(&bytes).await;
     for length in [0, 5, 8 << 20] {
         let answer = handle(&actor, vec![b'x'; length]).await.expect("is handled");
