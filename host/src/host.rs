@@ -89,8 +89,11 @@ impl Host {
         let artifacts = Artifacts::new(config.registries.clone(), config.data_dir.join("artifacts"));
         let Parts { transport, runtime, builtins, trust, .. } = parts;
         let host = id.clone();
-        let context =
-            Arc::new(Context { config, host, records, runtime, router, builtins, trust, announcer, artifacts, told });
+        let native = Arc::new(config.native.clone());
+        let context = Context {
+            config, host, records, runtime, router, builtins, trust, announcer, artifacts, told, native,
+        };
+        let context = Arc::new(context);
         let roster = Roster::start(Arc::clone(&context), Arc::clone(&peer), Writer::new(file), assigned.clone());
         let (stop, stopped) = watch::channel(None);
         let shared = Arc::new(Shared { context, roster, transport, labels, started: Instant::now(), stop });
@@ -178,6 +181,9 @@ fn prepare(mut config: Config) -> Result<Config> {
         if let Unsigned::File(path) = unsigned {
             *path = artifact::canonical(path);
         }
+    }
+    for executable in &mut config.native.executables {
+        *executable = artifact::canonical(executable);
     }
     Ok(config)
 }

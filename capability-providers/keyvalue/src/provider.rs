@@ -74,7 +74,7 @@ impl KeyValue {
 impl Provider for KeyValue {
     fn description(&self) -> Description {
         let serves = [STORE, ATOMICS, BATCH].map(|name| Interface::parse(name).expect("a constant of ours"));
-        Description { name: "key-value store (embedded)", serves: serves.into(), calls: Vec::new() }
+        Description { name: "key-value store (embedded)".into(), serves: serves.into(), calls: Vec::new() }
     }
 
     async fn link_up(&self, link: &ActiveLink) -> Result<(), LinkError> {

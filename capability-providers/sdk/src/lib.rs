@@ -6,6 +6,7 @@
 #![forbid(unsafe_code)]
 
 pub mod config;
+pub mod process;
 pub mod testing;
 pub mod wire;
 
@@ -24,4 +25,5 @@ pub use trellis_lattice::message::link::Link;
 
 pub use crate::args::Args;
 pub use crate::link::{ActiveLink, LinkError, Role};
+pub use crate::process::run;
 pub use crate::provider::{Caller, Description, Environment, Factory, Health, Provider};

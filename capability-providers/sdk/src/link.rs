@@ -1,9 +1,12 @@
 //! Links as a provider sees them: which end it is, and the configs resolved.
 
+use serde::{Deserialize, Serialize};
+
 use crate::{Link, StringMap};
 
 /// Which end of a link the provider is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum Role {
     /// It calls the other end (an HTTP server calls actors).
     Source,
@@ -12,7 +15,7 @@ pub enum Role {
 }
 
 /// A link with the configs of this provider's end merged, later ones over earlier ones.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ActiveLink {
     /// The link.
     pub link: Link,

@@ -140,6 +140,7 @@ async fn start_provider(context: &Context, lattice: &Connected, provider: Provid
         provider_ref: reference.clone(),
         host_id: host.clone(),
         config: place.config,
+        allow_update: false,
         annotations,
     };
     let work = lattice.client.start_provider(&start);

@@ -135,6 +135,11 @@ impl Delivery {
         self.entries.remove(key);
     }
 
+    /// The provider may have lost any of its links: all are due.
+    pub(super) fn lost(&mut self) {
+        self.entries.clear();
+    }
+
     /// An attempt to give a link ended.
     pub(super) fn tried(&mut self, key: LinkKey, wanted: Wanted, outcome: Outcome, now: Instant) {
         let before = self.entries.remove(&key);

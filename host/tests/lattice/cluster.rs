@@ -259,6 +259,7 @@ pub(crate) fn provider(host: &HostId, id: &str, builtin: &str) -> StartProvider 
         provider_ref: format!("builtin:{builtin}"),
         host_id: host.clone(),
         config: Vec::new(),
+        allow_update: false,
         annotations: Some([("note".to_owned(), "kept".to_owned())].into()),
     }
 }
@@ -284,7 +285,7 @@ impl Provider for Probe {
     fn description(&self) -> Description {
         let echo: Interface = "test:echo/echo".parse().expect("valid");
         let (serves, calls) = if self.is_probe { (vec![], vec![echo]) } else { (vec![echo], vec![]) };
-        Description { name: "echo for tests", serves, calls }
+        Description { name: "echo for tests".into(), serves, calls }
     }
 
     async fn link_up(&self, link: &ActiveLink) -> Result<(), LinkError> {

@@ -1,0 +1,387 @@
+//! The task that owns a process: starts it, brings it the links it had, starts it again when it ends, and replaces it.
+
+use std::sync::Arc;
+use std::sync::atomic::AtomicU32;
+use std::time::Duration;
+
+use arc_swap::ArcSwapOption;
+use tokio::sync::{mpsc, oneshot, watch};
+use tokio::task::JoinSet;
+use tokio::time::{Instant, sleep, sleep_until, timeout};
+use tokio_util::task::AbortOnDropHandle;
+use trellis_lattice::id::EntityId;
+use trellis_provider_sdk::process::{Bootstrap, Order, VERSION};
+use trellis_provider_sdk::{ActiveLink, Caller, Description, Provider, StringMap};
+
+use super::connection::Connection;
+use super::launch::{Process, Program, launch};
+use super::proxy::Proxy;
+use super::state::{Input, MAX_FAILURES, State, step};
+use crate::config::Native;
+use crate::error::{Error, ErrorKind, Result};
+
+/// Requests that wait.
+const REQUESTS: usize = 64;
+/// The longest that a process may take for one link.
+const LINK_TIMEOUT: Duration = Duration::from_secs(10);
+/// How often it is looked whether calls to a process that was replaced are under way.
+const LOOK: Duration = Duration::from_millis(10);
+
+/// What is to be run, for whom.
+#[derive(Clone)]
+pub(crate) struct Plan {
+    /// The provider.
+    pub(crate) id: EntityId,
+    /// The host.
+    pub(crate) host: String,
+    /// The lattice.
+    pub(crate) lattice: String,
+    /// What it runs.
+    pub(crate) program: Program,
+    /// Its configs merged.
+    pub(crate) config: StringMap,
+    /// Where it keeps its state.
+    pub(crate) data_dir: std::path::PathBuf,
+    /// Its limits.
+    pub(crate) native: Arc<Native>,
+    /// What its calls go to.
+    pub(crate) caller: Arc<dyn Caller>,
+}
+
+/// What is asked of the task.
+pub(super) enum Request {
+    /// Give the process a link; why it did not take it.
+    LinkUp(Box<ActiveLink>, oneshot::Sender<Result<(), String>>),
+    /// Take one from it.
+    LinkDown(Box<ActiveLink>, oneshot::Sender<()>),
+    /// It does not answer any more.
+    Hung,
+    /// Run something else in its place, once that has taken the links.
+    Replace(Box<Plan>, Duration, oneshot::Sender<Result<Description, String>>),
+    /// End it.
+    Stop(oneshot::Sender<()>),
+}
+
+/// To have a process ended or replaced. Dropped, it is killed.
+pub(crate) struct Keeper {
+    requests: mpsc::Sender<Request>,
+    /// Grows when links that the process had could not be given to it again.
+    pub(crate) relink: watch::Receiver<u64>,
+    _task: AbortOnDropHandle<()>,
+}
+
+impl Keeper {
+    /// Starts a process, and gives the provider that it is.
+    ///
+    /// # Errors
+    /// `Unavailable` when it cannot be started, or is not ready in time.
+    pub(crate) async fn start(plan: Plan) -> Result<(Self, Arc<dyn Provider>)> {
+        let (running, description) = run(&plan).await.map_err(|why| {
+            Error::new(ErrorKind::Unavailable, format!("provider {} ({}): {why}", plan.id, plan.program.file.display()))
+        })?;
+        let (requests, asked) = mpsc::channel(REQUESTS);
+        let (relink, relinked) = watch::channel(0);
+        let (status, shown) = watch::channel("its process is starting".to_owned());
+        let current = Arc::new(ArcSwapOption::from(Some(Arc::clone(&running.connection))));
+        let proxy = Proxy {
+            id: plan.id.clone(),
+            description,
+            current: Arc::clone(&current),
+            status: shown,
+            requests: requests.clone(),
+            silence: AtomicU32::new(0),
+        };
+        let state = step(State::Starting { failures: 0 }, Input::Ready(Instant::now()));
+        let owner = Owner {
+            plan,
+            running: Some(running),
+            links: Vec::new(),
+            state,
+            current,
+            status,
+            relink,
+            retired: JoinSet::new(),
+        };
+        let task = AbortOnDropHandle::new(tokio::spawn(owner.run(asked)));
+        Ok((Self { requests, relink: relinked, _task: task }, Arc::new(proxy)))
+    }
+
+    /// Runs `plan` in the place of what runs now: first it is ready and has all links, then calls go to it, then what
+    /// ran before drains for at most `drain`.
+    ///
+    /// # Errors
+    /// Why the new one cannot take over; the old one goes on then.
+    pub(crate) async fn replace(&self, plan: Plan, drain: Duration) -> Result<Description> {
+        let id = plan.id.clone();
+        let (answer, answered) = oneshot::channel();
+        let asked = self.requests.send(Request::Replace(Box::new(plan), drain, answer)).await;
+        let outcome = match asked {
+            Ok(()) => answered.await.unwrap_or_else(|_| Err("it is being stopped".to_owned())),
+            Err(_) => Err("it is being stopped".to_owned()),
+        };
+        outcome.map_err(|why| Error::new(ErrorKind::Unavailable, format!("provider {id} was not replaced: {why}")))
+    }
+
+    /// Ends the process: politely, then not.
+    pub(crate) async fn stop(&self) {
+        let (answer, answered) = oneshot::channel();
+        if self.requests.send(Request::Stop(answer)).await.is_ok() {
+            // An error means that the task has ended, and the process with it.
+            let _ = answered.await;
+        }
+    }
+}
+
+/// A process that is ready.
+struct Running {
+    process: Process,
+    connection: Arc<Connection>,
+}
+
+impl Running {
+    /// Ends it: it sees its socket close, and goes.
+    async fn end(self) {
+        let Self { process, connection } = self;
+        drop(connection);
+        process.end().await;
+    }
+}
+
+/// Starts a process and waits until it is ready.
+async fn run(plan: &Plan) -> Result<(Running, Description), String> {
+    let (mut process, stream) =
+        launch(&plan.program, &plan.native, &plan.id).map_err(|error| format!("cannot be started: {error}"))?;
+    let bootstrap = Bootstrap {
+        version: VERSION,
+        provider_id: plan.id.clone(),
+        host_id: plan.host.clone(),
+        lattice: plan.lattice.clone(),
+        config: plan.config.clone(),
+        data_dir: plan.data_dir.clone(),
+        log: "info".to_owned(),
+    };
+    let opened = Connection::open(stream, Arc::clone(&plan.caller), bootstrap);
+    let (connection, description) = tokio::select! {
+        // What it says of itself tells more than how it ended.
+        biased;
+        opened = opened => opened?,
+        status = process.ended() => return Err(format!("its process ended before it was ready: {status}")),
+    };
+    Ok((Running { process, connection: Arc::new(connection) }, description))
+}
+
+/// Gives a link to a process; why it did not take it.
+async fn link_up(connection: &Connection, link: &ActiveLink) -> Result<(), String> {
+    let link = link.clone();
+    match timeout(LINK_TIMEOUT, connection.ask(|id| Order::LinkUp { id, link })).await {
+        Ok(Ok(None)) => Ok(()),
+        Ok(Ok(Some(error))) => Err(error),
+        Ok(Err(error)) => Err(error.message),
+        Err(_) => Err(format!("the process did not take the link within {} s", LINK_TIMEOUT.as_secs())),
+    }
+}
+
+fn is_same(one: &ActiveLink, other: &ActiveLink) -> bool {
+    let key = |active: &ActiveLink| {
+        let link = &active.link;
+        let package = (link.wit_namespace.clone(), link.wit_package.clone());
+        (link.source_id.clone(), link.target.clone(), link.name.clone(), package, active.role)
+    };
+    key(one) == key(other)
+}
+
+struct Owner {
+    plan: Plan,
+    running: Option<Running>,
+    /// What the process has, to be given to the next one.
+    links: Vec<ActiveLink>,
+    state: State,
+    current: Arc<ArcSwapOption<Connection>>,
+    status: watch::Sender<String>,
+    relink: watch::Sender<u64>,
+    /// Processes that were replaced and finish what they have.
+    retired: JoinSet<()>,
+}
+
+/// What the task woke up for.
+enum Event {
+    Asked(Option<Request>),
+    Ended(String),
+    Due,
+}
+
+impl Owner {
+    async fn run(mut self, mut requests: mpsc::Receiver<Request>) {
+        loop {
+            match self.next(&mut requests).await {
+                Event::Asked(None) => return,
+                Event::Asked(Some(Request::Stop(answer))) => {
+                    self.current.store(None);
+                    if let Some(running) = self.running.take() {
+                        running.end().await;
+                    }
+                    while self.retired.join_next().await.is_some() {}
+                    // Whoever asked may have left.
+                    let _ = answer.send(());
+                    return;
+                }
+                Event::Asked(Some(request)) => self.answer(request).await,
+                Event::Ended(reason) => self.ended(&reason),
+                Event::Due => self.restart().await,
+            }
+        }
+    }
+
+    async fn next(&mut self, requests: &mut mpsc::Receiver<Request>) -> Event {
+        let due = match self.state {
+            State::BackingOff { until, .. } => Some(until),
+            _ => None,
+        };
+        let is_running = self.running.is_some();
+        tokio::select! {
+            request = requests.recv() => Event::Asked(request),
+            reason = gone(self.running.as_mut()), if is_running => Event::Ended(reason),
+            () = sleep_until(due.unwrap_or_else(Instant::now)), if due.is_some() => Event::Due,
+            Some(_) = self.retired.join_next() => Event::Asked(requests.recv().await),
+        }
+    }
+
+    async fn answer(&mut self, request: Request) {
+        // Whoever asked may have left by the time of an answer.
+        match request {
+            Request::LinkUp(link, answer) => {
+                let outcome = match &self.running {
+                    Some(running) => link_up(&running.connection, &link).await,
+                    None => Err(self.status.borrow().clone()),
+                };
+                if outcome.is_ok() {
+                    self.links.retain(|known| !is_same(known, &link));
+                    self.links.push(*link);
+                }
+                let _ = answer.send(outcome);
+            }
+            Request::LinkDown(link, answer) => {
+                self.links.retain(|known| !is_same(known, &link));
+                if let Some(running) = &self.running {
+                    let ask = running.connection.ask(|id| Order::LinkDown { id, link: *link });
+                    let _ = timeout(LINK_TIMEOUT, ask).await;
+                }
+                let _ = answer.send(());
+            }
+            Request::Hung => self.ended("it did not answer when it was asked for its health, and was killed"),
+            Request::Replace(plan, drain, answer) => {
+                let _ = answer.send(self.replace(*plan, drain).await);
+            }
+            // Taken before.
+            Request::Stop(_) => {}
+        }
+    }
+
+    /// The process is gone, or is to be.
+    fn ended(&mut self, reason: &str) {
+        self.current.store(None);
+        if let Some(mut running) = self.running.take() {
+            running.process.kill();
+        }
+        self.state = step(self.state, Input::Ended(Instant::now(), rand::random()));
+        self.say(reason);
+    }
+
+    fn say(&self, reason: &str) {
+        let id = &self.plan.id;
+        let status = match self.state {
+            State::GivenUp => {
+                tracing::error!(provider_id = %id, error = reason, "provider's process was given up");
+                format!(
+                    "its process ended {MAX_FAILURES} times in a row and was given up; at last: {reason}; stop the \
+                     provider and start it again when that is mended"
+                )
+            }
+            State::BackingOff { until, .. } => {
+                let wait = until.saturating_duration_since(Instant::now());
+                tracing::warn!(provider_id = %id, error = reason, wait_ms = wait.as_millis(), "provider's process ended");
+                format!("its process ended and is started again in {} s: {reason}", wait.as_secs() + 1)
+            }
+            State::Starting { .. } | State::Running { .. } => return,
+        };
+        self.status.send_replace(status);
+    }
+
+    async fn restart(&mut self) {
+        self.state = step(self.state, Input::Due);
+        match run(&self.plan).await {
+            Ok((running, _)) => {
+                self.give_links(&running.connection).await;
+                self.current.store(Some(Arc::clone(&running.connection)));
+                self.running = Some(running);
+                self.state = step(self.state, Input::Ready(Instant::now()));
+                tracing::info!(provider_id = %self.plan.id, links = self.links.len(), "provider's process was started again");
+            }
+            Err(reason) => self.ended(&reason),
+        }
+    }
+
+    /// Brings a new process the links of the one before. Those that it does not take are tried again by whoever
+    /// watches over links.
+    async fn give_links(&mut self, connection: &Connection) {
+        let mut is_missing = false;
+        for link in &self.links {
+            if let Err(error) = link_up(connection, link).await {
+                tracing::warn!(provider_id = %self.plan.id, link_name = %link.link.name, error, "link was not taken again");
+                is_missing = true;
+            }
+        }
+        if is_missing {
+            self.relink.send_modify(|times| *times += 1);
+        }
+    }
+
+    async fn replace(&mut self, plan: Plan, drain: Duration) -> Result<Description, String> {
+        let (running, description) = run(&plan).await?;
+        for link in &self.links {
+            if let Err(error) = link_up(&running.connection, link).await {
+                running.end().await;
+                return Err(format!("the new process does not take the link {} of {}: {error}", link.link.name, link.link.source_id));
+            }
+        }
+        self.current.store(Some(Arc::clone(&running.connection)));
+        self.plan = plan;
+        self.state = step(State::Starting { failures: 0 }, Input::Ready(Instant::now()));
+        if let Some(old) = self.running.replace(running) {
+            self.retired.spawn(retire(old, drain));
+        }
+        Ok(description)
+    }
+}
+
+/// Waits until the process ends or breaks the rules; says how.
+async fn gone(running: Option<&mut Running>) -> String {
+    let Some(Running { process, connection }) = running else { return std::future::pending().await };
+    tokio::select! {
+        status = process.ended() => status,
+        () = connection.closed() => {
+            let reason = connection.reason().unwrap_or_else(|| "it said what nobody asked".to_owned());
+            // Most often it is just about to end, and how it does tells more.
+            match timeout(Duration::from_millis(200), process.ended()).await {
+                Ok(status) => status,
+                Err(_) => format!("it broke the channel and was killed: {reason}"),
+            }
+        }
+    }
+}
+
+/// Lets a process that was replaced finish, at most for `limit`, and ends it.
+async fn retire(old: Running, limit: Duration) {
+    let drain = async {
+        // Whoever took the old connection before it was replaced may be about to call: such a call comes before the
+        // order to drain.
+        while Arc::strong_count(&old.connection) > 1 {
+            sleep(LOOK).await;
+        }
+        let limit_ms = u64::try_from(limit.as_millis()).unwrap_or(u64::MAX);
+        old.connection.ask(|id| Order::Drain { id, limit_ms }).await
+    };
+    // Late or lost is the same: it ends now.
+    let _ = timeout(limit, drain).await;
+    old.end().await;
+}
