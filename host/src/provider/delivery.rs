@@ -136,8 +136,11 @@ impl Delivery {
     }
 
     /// The provider may have lost any of its links: all are due.
-    pub(super) fn lost(&mut self) {
-        self.entries.clear();
+    pub(super) fn lost(&mut self, now: Instant) {
+        for entry in self.entries.values_mut() {
+            let reason = "the provider was started again".to_owned();
+            entry.state = State::Failed { failures: 0, retry_at: now, reason };
+        }
     }
 
     /// An attempt to give a link ended.

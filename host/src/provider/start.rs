@@ -107,6 +107,8 @@ async fn plan(with: &Start<'_>, reference: Reference<'_>, spec: &Spec) -> Result
         Some(dir) => dir.join(spec.id.as_str()),
         None => spec.data_dir.clone(),
     };
+    // The process has another working directory.
+    let data_dir = std::path::absolute(&data_dir).map_err(|error| cannot_make(&data_dir, error))?;
     make_private_dir(&data_dir).map_err(|error| cannot_make(&data_dir, error))?;
     if let Some(user) = native.user {
         std::os::unix::fs::chown(&data_dir, Some(user.uid), Some(user.gid))

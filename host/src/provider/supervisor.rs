@@ -66,7 +66,7 @@ impl Supervisor {
                 () = self.stop.cancelled() => break,
                 () = changes.next() => self.deliver(&mut delivery).await,
                 Ok(()) = relink.changed() => {
-                    delivery.lost();
+                    delivery.lost(Instant::now());
                     self.deliver(&mut delivery).await;
                 }
                 () = sleep_until(retry_at.unwrap_or_else(Instant::now)), if retry_at.is_some() => {

@@ -71,7 +71,12 @@ async fn change(context: &Context, command: &StartProvider, running: &Arc<Runnin
 fn with(context: &Context) -> Start<'_> {
     Start {
         builtins: &context.builtins,
-        programs: Programs { native: &context.native },
+        programs: Programs {
+            native: &context.native,
+            trust: &context.trust,
+            artifacts: &context.artifacts,
+            dir: &context.config.data_dir,
+        },
         host: &context.host,
         lattice: &context.config.lattice,
         view: context.records.view(),

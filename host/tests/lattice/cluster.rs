@@ -140,10 +140,14 @@ impl Cluster {
         path
     }
 
+    /// What the probe `source` calls with.
+    pub(crate) fn probe(&self, source: &str) -> Arc<dyn Caller> {
+        Arc::clone(&self.probes.0.lock().expect("not poisoned")[source])
+    }
+
     /// Calls over the link `default` of the probe `source`.
     pub(crate) async fn call(&self, source: &str, interface: &str, text: &str) -> Result<String, CallError> {
-        let caller = Arc::clone(&self.probes.0.lock().expect("not poisoned")[source]);
-        let answer = caller.call(call(source, interface, text)).await?;
+        let answer = self.probe(source).call(call(source, interface, text)).await?;
         let Args::Wire(bytes) = answer.value else { panic!("values were expected") };
         Ok(rmp_serde::from_slice::<String>(&bytes).expect("a string"))
     }

@@ -13,6 +13,7 @@ mod calls;
 mod idle;
 mod plan;
 mod process;
+mod provider;
 mod remote;
 mod start;
 mod world;
@@ -52,6 +53,16 @@ enum Command {
         /// The actor that is called: `bench:calls/echo`
         callee: PathBuf,
         /// The nats-server, with JetStream
+        url: String,
+        /// Rounds
+        #[arg(long, default_value_t = 11)]
+        rounds: u32,
+    },
+    /// Times gets of a key-value provider that is a process, and plain requests over a nats-server in turns
+    Provider {
+        /// The program that can run what is built in
+        trellis: PathBuf,
+        /// The nats-server
         url: String,
         /// Rounds
         #[arg(long, default_value_t = 11)]
@@ -98,6 +109,7 @@ async fn measure(command: Command) -> anyhow::Result<world::Figures> {
             calls::measure(&caller, &callee, &plan).await
         }
         Command::Remote { callee, url, rounds } => remote::measure(&callee, &url, rounds).await,
+        Command::Provider { trellis, url, rounds } => provider::measure(&trellis, &url, rounds).await,
         Command::Start { component, rounds } => start::measure(&component, rounds).await,
         Command::Idle { component, actors } => idle::measure(&component, actors).await,
         Command::Plan { hosts, rounds } => plan::measure(hosts, rounds),

@@ -5,6 +5,7 @@ use std::sync::atomic::AtomicU32;
 use std::time::Duration;
 
 use arc_swap::ArcSwapOption;
+use tokio::net::UnixStream;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, sleep_until, timeout};
@@ -24,6 +25,10 @@ use crate::error::{Error, ErrorKind, Result};
 const REQUESTS: usize = 64;
 /// The longest that a process may take for one link.
 const LINK_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long a program may be busy.
+const BUSY_TIMEOUT: Duration = Duration::from_secs(1);
+/// The longest that it may take to end a process politely.
+const STOP_TIMEOUT: Duration = Duration::from_secs(5);
 /// How often it is looked whether calls to a process that was replaced are under way.
 const LOOK: Duration = Duration::from_millis(10);
 
@@ -54,8 +59,8 @@ pub(super) enum Request {
     LinkUp(Box<ActiveLink>, oneshot::Sender<Result<(), String>>),
     /// Take one from it.
     LinkDown(Box<ActiveLink>, oneshot::Sender<()>),
-    /// It does not answer any more.
-    Hung,
+    /// The process that this connection is to does not answer any more.
+    Hung(Arc<Connection>),
     /// Run something else in its place, once that has taken the links.
     Replace(Box<Plan>, Duration, oneshot::Sender<Result<Description, String>>),
     /// End it.
@@ -65,9 +70,9 @@ pub(super) enum Request {
 /// To have a process ended or replaced. Dropped, it is killed.
 pub(crate) struct Keeper {
     requests: mpsc::Sender<Request>,
-    /// Grows when links that the process had could not be given to it again.
+    /// Changes when the process ends, and when another one has taken its place: links stand differently then.
     pub(crate) relink: watch::Receiver<u64>,
-    _task: AbortOnDropHandle<()>,
+    task: AbortOnDropHandle<()>,
 }
 
 impl Keeper {
@@ -103,7 +108,7 @@ impl Keeper {
             retired: JoinSet::new(),
         };
         let task = AbortOnDropHandle::new(tokio::spawn(owner.run(asked)));
-        Ok((Self { requests, relink: relinked, _task: task }, Arc::new(proxy)))
+        Ok((Self { requests, relink: relinked, task }, Arc::new(proxy)))
     }
 
     /// Runs `plan` in the place of what runs now: first it is ready and has all links, then calls go to it, then what
@@ -125,9 +130,14 @@ impl Keeper {
     /// Ends the process: politely, then not.
     pub(crate) async fn stop(&self) {
         let (answer, answered) = oneshot::channel();
-        if self.requests.send(Request::Stop(answer)).await.is_ok() {
-            // An error means that the task has ended, and the process with it.
-            let _ = answered.await;
+        let stop = async {
+            if self.requests.send(Request::Stop(answer)).await.is_ok() {
+                // An error means that the task has ended, and the process with it.
+                let _ = answered.await;
+            }
+        };
+        if timeout(STOP_TIMEOUT, stop).await.is_err() {
+            self.task.abort();
         }
     }
 }
@@ -149,8 +159,7 @@ impl Running {
 
 /// Starts a process and waits until it is ready.
 async fn run(plan: &Plan) -> Result<(Running, Description), String> {
-    let (mut process, stream) =
-        launch(&plan.program, &plan.native, &plan.id).map_err(|error| format!("cannot be started: {error}"))?;
+    let (mut process, stream) = launch_idle(plan).await.map_err(|error| format!("cannot be started: {error}"))?;
     let bootstrap = Bootstrap {
         version: VERSION,
         provider_id: plan.id.clone(),
@@ -168,6 +177,20 @@ async fn run(plan: &Plan) -> Result<(Running, Description), String> {
         status = process.ended() => return Err(format!("its process ended before it was ready: {status}")),
     };
     Ok((Running { process, connection: Arc::new(connection) }, description))
+}
+
+/// Starts a program. One that was just written may seem to be written still: another process that is being started at
+/// the moment has its file open until it is another program.
+async fn launch_idle(plan: &Plan) -> std::io::Result<(Process, UnixStream)> {
+    let give_up = Instant::now() + BUSY_TIMEOUT;
+    loop {
+        match launch(&plan.program, &plan.native, &plan.id) {
+            Err(error) if error.kind() == std::io::ErrorKind::ExecutableFileBusy && Instant::now() < give_up => {
+                sleep(LOOK).await;
+            }
+            outcome => return outcome,
+        }
+    }
 }
 
 /// Gives a link to a process; why it did not take it.
@@ -237,12 +260,13 @@ impl Owner {
             State::BackingOff { until, .. } => Some(until),
             _ => None,
         };
-        let is_running = self.running.is_some();
-        tokio::select! {
-            request = requests.recv() => Event::Asked(request),
-            reason = gone(self.running.as_mut()), if is_running => Event::Ended(reason),
-            () = sleep_until(due.unwrap_or_else(Instant::now)), if due.is_some() => Event::Due,
-            Some(_) = self.retired.join_next() => Event::Asked(requests.recv().await),
+        loop {
+            tokio::select! {
+                request = requests.recv() => return Event::Asked(request),
+                reason = gone(self.running.as_mut()) => return Event::Ended(reason),
+                () = sleep_until(due.unwrap_or_else(Instant::now)), if due.is_some() => return Event::Due,
+                Some(_) = self.retired.join_next() => {}
+            }
         }
     }
 
@@ -268,7 +292,11 @@ impl Owner {
                 }
                 let _ = answer.send(());
             }
-            Request::Hung => self.ended("it did not answer when it was asked for its health, and was killed"),
+            Request::Hung(silent) => {
+                if self.running.as_ref().is_some_and(|running| Arc::ptr_eq(&running.connection, &silent)) {
+                    self.ended("it did not answer when it was asked for its health, and was killed");
+                }
+            }
             Request::Replace(plan, drain, answer) => {
                 let _ = answer.send(self.replace(*plan, drain).await);
             }
@@ -285,6 +313,7 @@ impl Owner {
         }
         self.state = step(self.state, Input::Ended(Instant::now(), rand::random()));
         self.say(reason);
+        self.relink.send_modify(|times| *times += 1);
     }
 
     fn say(&self, reason: &str) {
@@ -315,24 +344,23 @@ impl Owner {
                 self.current.store(Some(Arc::clone(&running.connection)));
                 self.running = Some(running);
                 self.state = step(self.state, Input::Ready(Instant::now()));
-                tracing::info!(provider_id = %self.plan.id, links = self.links.len(), "provider's process was started again");
+                self.relink.send_modify(|times| *times += 1);
+                tracing::info!(
+                    provider_id = %self.plan.id, links = self.links.len(), "provider's process was started again"
+                );
             }
             Err(reason) => self.ended(&reason),
         }
     }
 
-    /// Brings a new process the links of the one before. Those that it does not take are tried again by whoever
-    /// watches over links.
-    async fn give_links(&mut self, connection: &Connection) {
-        let mut is_missing = false;
+    /// Brings a new process the links of the one before, so that they are there before calls are. Whoever watches over
+    /// links looks at each of them afterwards.
+    async fn give_links(&self, connection: &Connection) {
         for link in &self.links {
             if let Err(error) = link_up(connection, link).await {
-                tracing::warn!(provider_id = %self.plan.id, link_name = %link.link.name, error, "link was not taken again");
-                is_missing = true;
+                let name = &link.link.name;
+                tracing::warn!(provider_id = %self.plan.id, link_name = %name, error, "link was not taken again");
             }
-        }
-        if is_missing {
-            self.relink.send_modify(|times| *times += 1);
         }
     }
 

@@ -51,6 +51,7 @@ pub(super) fn launch(program: &Program, native: &Native, id: &EntityId) -> std::
     if let Some(User { uid, gid }) = native.user {
         command.uid(uid).gid(gid);
     }
+    // On a thread that lives as long as the host: the process is ended when the thread that started it does.
     let mut child = command.spawn()?;
     let group = child.id().and_then(|pid| i32::try_from(pid).ok()).and_then(Pid::from_raw);
     output::follow(id, child.stdout.take());
@@ -67,6 +68,7 @@ fn confined(program: &Program, native: &Native) -> Command {
     };
     let mut command = Command::new(own);
     command.arg("confine");
+    command.arg(format!("--host-pid={}", std::process::id()));
     command.arg(format!("--memory-bytes={}", native.limits.memory_bytes));
     command.arg(format!("--open-files={}", native.limits.open_files));
     if native.user.is_some() {

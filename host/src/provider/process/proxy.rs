@@ -46,14 +46,14 @@ impl Proxy {
         answered.await.map_err(|_| gone())
     }
 
-    async fn ask_health(&self, connection: &Connection) -> Health {
+    async fn ask_health(&self, connection: Arc<Connection>) -> Health {
         let asked = timeout(HEALTH_TIMEOUT, connection.ask(|id| Order::Health { id })).await;
         let Ok(answer) = asked else {
             let silence = self.silence.fetch_add(1, Ordering::Relaxed) + 1;
             if silence >= MAX_SILENCE {
                 self.silence.store(0, Ordering::Relaxed);
                 // A queue that is full has others who will find out that the process is gone.
-                let _ = self.requests.try_send(Request::Hung);
+                let _ = self.requests.try_send(Request::Hung(connection));
             }
             return Health::Unhealthy(format!("no answer within {} ms", HEALTH_TIMEOUT.as_millis()));
         };
@@ -89,7 +89,7 @@ impl Provider for Proxy {
 
     async fn health(&self) -> Health {
         match self.connection() {
-            Ok(connection) => self.ask_health(&connection).await,
+            Ok(connection) => self.ask_health(connection).await,
             Err(reason) => Health::Unhealthy(reason),
         }
     }
