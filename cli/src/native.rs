@@ -69,7 +69,8 @@ impl NativeArgs {
     /// The settings that they mean, with this program for what is built in.
     pub(crate) fn settings(self) -> Native {
         let default = ProcessLimits::default();
-        let memory_bytes = self.provider_memory.map_or(default.memory_bytes, |mebibytes| mebibytes.saturating_mul(1 << 20));
+        let memory_bytes =
+            self.provider_memory.map_or(default.memory_bytes, |mebibytes| mebibytes.saturating_mul(1 << 20));
         Native {
             executables: self.allow_provider,
             issuers: (!self.provider_issuer.is_empty()).then_some(self.provider_issuer),

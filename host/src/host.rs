@@ -90,9 +90,8 @@ impl Host {
         let Parts { transport, runtime, builtins, trust, .. } = parts;
         let host = id.clone();
         let native = Arc::new(config.native.clone());
-        let context = Context {
-            config, host, records, runtime, router, builtins, trust, announcer, artifacts, told, native,
-        };
+        let context =
+            Context { config, host, records, runtime, router, builtins, trust, announcer, artifacts, told, native };
         let context = Arc::new(context);
         let roster = Roster::start(Arc::clone(&context), Arc::clone(&peer), Writer::new(file), assigned.clone());
         let (stop, stopped) = watch::channel(None);

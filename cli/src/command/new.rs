@@ -80,7 +80,8 @@ pub(crate) fn run(context: &Context, arguments: &New) -> anyhow::Result<()> {
     }
     for (file, text) in files {
         let path = folder.join(file);
-        let text = text.replace("{{name}}", name).replace("{{snake}}", &name.replace('-', "_")).replace("{{sdk}}", &sdk);
+        let text =
+            text.replace("{{name}}", name).replace("{{snake}}", &name.replace('-', "_")).replace("{{sdk}}", &sdk);
         std::fs::create_dir_all(path.parent().expect("a file in a folder"))
             .and_then(|()| std::fs::write(&path, text))
             .with_context(|| format!("write {}", path.display()))?;

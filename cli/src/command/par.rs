@@ -174,7 +174,9 @@ fn inspect(context: &Context, file: &Path) -> anyhow::Result<()> {
     rows.extend(claims.expires_at.map(|time| row("expires at", &format!("{time} s after 1970"))));
     let mut targets = serde_json::Map::new();
     for target in archive.targets() {
-        let state = archive.program(target).map_or_else(|error| error.to_string(), |bytes| format!("{} bytes, as signed", bytes.len()));
+        let state = archive
+            .program(target)
+            .map_or_else(|error| error.to_string(), |bytes| format!("{} bytes, as signed", bytes.len()));
         rows.push(row(target, &state));
         targets.insert(target.to_owned(), state.into());
     }

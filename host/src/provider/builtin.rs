@@ -31,7 +31,7 @@ pub(super) fn known(builtins: &BTreeMap<String, sdk::Factory>) -> String {
 /// `Unavailable` when it cannot be made.
 pub(super) async fn make(factory: &sdk::Factory, environment: sdk::Environment) -> Result<Arc<dyn sdk::Provider>> {
     let (id, factory) = (environment.id.clone(), Arc::clone(factory));
-    guarded(async { factory(environment) }).await.map_err(|error| {
-        Error::new(ErrorKind::Unavailable, format!("provider {id}: {error}")).with_source(error)
-    })
+    guarded(async { factory(environment) })
+        .await
+        .map_err(|error| Error::new(ErrorKind::Unavailable, format!("provider {id}: {error}")).with_source(error))
 }

@@ -89,7 +89,8 @@ pub(crate) async fn replace(with: Start<'_>, spec: Spec, running: &Running, drai
     let keeper = match (&running.keeper, &reference) {
         (None, _) | (_, Reference::Builtin(_)) => {
             let message = format!(
-                "provider {} runs already, and what is built in cannot be replaced: stop it, then start it", spec.id
+                "provider {} runs already, and what is built in cannot be replaced: stop it, then start it",
+                spec.id
             );
             return Err(Error::new(ErrorKind::Refused, message));
         }

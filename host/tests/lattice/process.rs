@@ -58,7 +58,11 @@ impl Stage {
         self.cluster.call("probe", ECHO, order).await
     }
 
-    async fn until(&self, order: &str, is_enough: impl Fn(&Result<String, CallError>) -> bool) -> Result<String, CallError> {
+    async fn until(
+        &self,
+        order: &str,
+        is_enough: impl Fn(&Result<String, CallError>) -> bool,
+    ) -> Result<String, CallError> {
         eventually(|| async {
             let told = self.tell(order).await;
             if is_enough(&told) { Ok(told) } else { Err(format!("{told:?}")) }
@@ -309,7 +313,8 @@ fn archive(cluster: &Cluster, issuer: &Key) -> PathBuf {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_signed_archive_runs_where_its_issuer_is_trusted() {
     let cluster = Cluster::new();
-    let strict = Config { native: Native { issuers: Some(Vec::new()), ..Native::default() }, ..cluster.config("strict") };
+    let strict =
+        Config { native: Native { issuers: Some(Vec::new()), ..Native::default() }, ..cluster.config("strict") };
     let hosts = [cluster.host("a").await, cluster.host_with(strict, Key::generate(KeyKind::Host)).await];
     let client = cluster.client();
     let of = |host: &Host, path: &Path| StartProvider {

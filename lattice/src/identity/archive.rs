@@ -77,8 +77,7 @@ pub fn sign(
         exp: statement.expires_in_seconds.map(|seconds| now_unix_seconds.saturating_add(seconds)),
         jti: HEXLOWER.encode(&rand::random::<[u8; 16]>()),
         iat: now_unix_seconds,
-        iss: IssuerId::parse(&issuer.public())
-            .map_err(|error| Error::new(ErrorKind::Malformed, error.to_string()))?,
+        iss: IssuerId::parse(&issuer.public()).map_err(|error| Error::new(ErrorKind::Malformed, error.to_string()))?,
         sub: provider.public(),
         wascap: Wascap {
             name: statement.name.clone(),

@@ -225,7 +225,9 @@ impl Feed {
         let is_next = sequence == self.next;
         match is_next {
             true => self.next += 1,
-            false if self.next != u64::MAX => self.fail(CallError::provider("body breaks off: its chunks are mixed up")),
+            false if self.next != u64::MAX => {
+                self.fail(CallError::provider("body breaks off: its chunks are mixed up"))
+            }
             false => {}
         }
         is_next

@@ -163,7 +163,10 @@ mod tests {
             ),
             (Word::Failed { error: "no such device".to_owned() }, r#"{"type":"failed","error":"no such device"}"#),
             (Word::Done { id: 3, error: None }, r#"{"type":"done","id":3}"#),
-            (Word::Done { id: 1, error: Some("port in use".to_owned()) }, r#"{"type":"done","id":1,"error":"port in use"}"#),
+            (
+                Word::Done { id: 1, error: Some("port in use".to_owned()) },
+                r#"{"type":"done","id":1,"error":"port in use"}"#,
+            ),
         ] {
             assert_eq!(json(serde_json::to_string(&word)), expected);
             assert!(documented.contains(expected), "PROTOCOL.md shows {expected}");

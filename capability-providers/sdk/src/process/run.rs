@@ -89,7 +89,8 @@ fn socket() -> std::io::Result<UnixStream> {
 
 async fn serve(factory: Factory, log: Option<fn(&str)>) -> Result<(), RunError> {
     let answering = Arc::new(Answering::default());
-    let (channel, mut orders) = Channel::open(socket().map_err(RunError::of)?, Arc::clone(&answering) as Arc<dyn Serve>);
+    let (channel, mut orders) =
+        Channel::open(socket().map_err(RunError::of)?, Arc::clone(&answering) as Arc<dyn Serve>);
     let channel = Arc::new(channel);
     let bootstrap = bootstrap(&mut orders).await?;
     if let Some(log) = log {

@@ -84,7 +84,8 @@ mod tests {
         let (dice, link) = (Dice::default(), testing::link("game", "dice", &["demo:dice/roller"]));
         dice.link_up(&testing::as_target(link.clone(), &[("sides", "2")])).await.expect("up");
         let answer = dice.call(testing::invocation(&link, "demo:dice/roller", "roll", &(50,))).await.expect("answers");
-        let (values, total) = testing::value::<Result<(Vec<u32>, u64), String>>(&answer).expect("decodes").expect("rolled");
+        let (values, total) =
+            testing::value::<Result<(Vec<u32>, u64), String>>(&answer).expect("decodes").expect("rolled");
         assert!(values.len() == 50 && values.iter().all(|value| (1..=2).contains(value)), "{values:?}");
         assert_eq!(total, values.iter().map(|value| u64::from(*value)).sum::<u64>());
         let error = dice.link_up(&testing::as_target(link, &[("sides", "one")])).await.expect_err("no number");

@@ -96,7 +96,10 @@ impl Archive {
             Error::new(ErrorKind::NotFound, message)
         })?;
         if self.claims.target_hashes.get(target) != Some(&claims::hash(program)) {
-            return Err(Error::new(ErrorKind::Refused, format!("the program for {target} was changed after it was signed")));
+            return Err(Error::new(
+                ErrorKind::Refused,
+                format!("the program for {target} was changed after it was signed"),
+            ));
         }
         Ok(program)
     }
@@ -134,7 +137,8 @@ pub fn pack(
 }
 
 fn broken(why: &str) -> Error {
-    let message = format!("it is not an archive of a provider that can be used: {why} (`trellis par create` makes one)");
+    let message =
+        format!("it is not an archive of a provider that can be used: {why} (`trellis par create` makes one)");
     Error::new(ErrorKind::Component, message)
 }
 

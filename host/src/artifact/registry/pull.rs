@@ -176,7 +176,8 @@ mod tests {
             assert_eq!(layer_of(&layers, Wanted::Component).expect("found").media_type, media_type);
         }
         assert!(layer_of(&[layer("application/wasm"), layer("application/wasm")], Wanted::Component).is_err());
-        let error = layer_of(&[layer("application/vnd.oci.image.layer.v1.tar+gzip")], Wanted::Archive).expect_err("an image");
+        let error =
+            layer_of(&[layer("application/vnd.oci.image.layer.v1.tar+gzip")], Wanted::Archive).expect_err("an image");
         assert!(error.contains("tar+gzip") && error.contains("trellis push"), "{error}");
     }
 }

@@ -369,7 +369,10 @@ impl Owner {
         for link in &self.links {
             if let Err(error) = link_up(&running.connection, link).await {
                 running.end().await;
-                return Err(format!("the new process does not take the link {} of {}: {error}", link.link.name, link.link.source_id));
+                return Err(format!(
+                    "the new process does not take the link {} of {}: {error}",
+                    link.link.name, link.link.source_id
+                ));
             }
         }
         self.current.store(Some(Arc::clone(&running.connection)));
