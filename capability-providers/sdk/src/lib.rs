@@ -28,3 +28,8 @@ pub use crate::args::Args;
 pub use crate::link::{ActiveLink, LinkError, Role};
 pub use crate::process::run;
 pub use crate::provider::{Caller, Description, Environment, Factory, Health, Provider};
+
+/// Compiles what the README shows.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

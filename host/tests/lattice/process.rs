@@ -50,7 +50,8 @@ impl Stage {
         client.put_link(&to_process).await.expect("put");
         let this = Self { cluster, host, client };
         let expected = format!("{}hello", greeting.unwrap_or_default());
-        this.until("hello", |told| told.as_ref().is_ok_and(|told| *told == expected)).await;
+        let told = this.until("hello", |told| told.as_ref().is_ok_and(|told| *told == expected)).await;
+        told.expect("it was waited for");
         this
     }
 

@@ -46,7 +46,7 @@ impl Connection {
         channel.say(&Order::Start(bootstrap)).await.map_err(|error| error.message)?;
         let first = timeout(READY_TIMEOUT, words.recv()).await;
         let first = first.map_err(|_| format!("it was not ready within {} s", READY_TIMEOUT.as_secs()))?;
-        let Some(first) = first else { return Err("it closed its standard input before it was ready".to_owned()) };
+        let Some(first) = first else { return Err("its process ended before it was ready".to_owned()) };
         let description = match serde_json::from_slice(&first) {
             Ok(Word::Ready(described)) => described.into(),
             Ok(Word::Failed { error }) => return Err(error.chars().take(500).collect()),

@@ -5,32 +5,25 @@ use std::sync::atomic::AtomicU32;
 use std::time::Duration;
 
 use arc_swap::ArcSwapOption;
-use tokio::net::UnixStream;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinSet;
-use tokio::time::{Instant, sleep, sleep_until, timeout};
+use tokio::time::{Instant, sleep_until, timeout};
 use tokio_util::task::AbortOnDropHandle;
 use trellis_lattice::id::EntityId;
-use trellis_provider_sdk::process::{Bootstrap, Order, VERSION};
 use trellis_provider_sdk::{ActiveLink, Caller, Description, Provider, StringMap};
 
 use super::connection::Connection;
-use super::launch::{Process, Program, launch};
+use super::launch::Program;
 use super::proxy::Proxy;
+use super::running::{Running, gone, link_down, link_up, retire, run};
 use super::state::{Input, MAX_FAILURES, State, step};
 use crate::config::Native;
 use crate::error::{Error, ErrorKind, Result};
 
 /// Requests that wait.
 const REQUESTS: usize = 64;
-/// The longest that a process may take for one link.
-const LINK_TIMEOUT: Duration = Duration::from_secs(10);
-/// How long a program may be busy.
-const BUSY_TIMEOUT: Duration = Duration::from_secs(1);
 /// The longest that it may take to end a process politely.
 const STOP_TIMEOUT: Duration = Duration::from_secs(5);
-/// How often it is looked whether calls to a process that was replaced are under way.
-const LOOK: Duration = Duration::from_millis(10);
 
 /// What is to be run, for whom.
 #[derive(Clone)]
@@ -142,68 +135,6 @@ impl Keeper {
     }
 }
 
-/// A process that is ready.
-struct Running {
-    process: Process,
-    connection: Arc<Connection>,
-}
-
-impl Running {
-    /// Ends it: it sees its socket close, and goes.
-    async fn end(self) {
-        let Self { process, connection } = self;
-        drop(connection);
-        process.end().await;
-    }
-}
-
-/// Starts a process and waits until it is ready.
-async fn run(plan: &Plan) -> Result<(Running, Description), String> {
-    let (mut process, stream) = launch_idle(plan).await.map_err(|error| format!("cannot be started: {error}"))?;
-    let bootstrap = Bootstrap {
-        version: VERSION,
-        provider_id: plan.id.clone(),
-        host_id: plan.host.clone(),
-        lattice: plan.lattice.clone(),
-        config: plan.config.clone(),
-        data_dir: plan.data_dir.clone(),
-        log: "info".to_owned(),
-    };
-    let opened = Connection::open(stream, Arc::clone(&plan.caller), bootstrap);
-    let (connection, description) = tokio::select! {
-        // What it says of itself tells more than how it ended.
-        biased;
-        opened = opened => opened?,
-        status = process.ended() => return Err(format!("its process ended before it was ready: {status}")),
-    };
-    Ok((Running { process, connection: Arc::new(connection) }, description))
-}
-
-/// Starts a program. One that was just written may seem to be written still: another process that is being started at
-/// the moment has its file open until it is another program.
-async fn launch_idle(plan: &Plan) -> std::io::Result<(Process, UnixStream)> {
-    let give_up = Instant::now() + BUSY_TIMEOUT;
-    loop {
-        match launch(&plan.program, &plan.native, &plan.id) {
-            Err(error) if error.kind() == std::io::ErrorKind::ExecutableFileBusy && Instant::now() < give_up => {
-                sleep(LOOK).await;
-            }
-            outcome => return outcome,
-        }
-    }
-}
-
-/// Gives a link to a process; why it did not take it.
-async fn link_up(connection: &Connection, link: &ActiveLink) -> Result<(), String> {
-    let link = link.clone();
-    match timeout(LINK_TIMEOUT, connection.ask(|id| Order::LinkUp { id, link })).await {
-        Ok(Ok(None)) => Ok(()),
-        Ok(Ok(Some(error))) => Err(error),
-        Ok(Err(error)) => Err(error.message),
-        Err(_) => Err(format!("the process did not take the link within {} s", LINK_TIMEOUT.as_secs())),
-    }
-}
-
 fn is_same(one: &ActiveLink, other: &ActiveLink) -> bool {
     let key = |active: &ActiveLink| {
         let link = &active.link;
@@ -287,8 +218,7 @@ impl Owner {
             Request::LinkDown(link, answer) => {
                 self.links.retain(|known| !is_same(known, &link));
                 if let Some(running) = &self.running {
-                    let ask = running.connection.ask(|id| Order::LinkDown { id, link: *link });
-                    let _ = timeout(LINK_TIMEOUT, ask).await;
+                    link_down(&running.connection, *link).await;
                 }
                 let _ = answer.send(());
             }
@@ -383,36 +313,4 @@ impl Owner {
         }
         Ok(description)
     }
-}
-
-/// Waits until the process ends or breaks the rules; says how.
-async fn gone(running: Option<&mut Running>) -> String {
-    let Some(Running { process, connection }) = running else { return std::future::pending().await };
-    tokio::select! {
-        status = process.ended() => status,
-        () = connection.closed() => {
-            let reason = connection.reason().unwrap_or_else(|| "it said what nobody asked".to_owned());
-            // Most often it is just about to end, and how it does tells more.
-            match timeout(Duration::from_millis(200), process.ended()).await {
-                Ok(status) => status,
-                Err(_) => format!("it broke the channel and was killed: {reason}"),
-            }
-        }
-    }
-}
-
-/// Lets a process that was replaced finish, at most for `limit`, and ends it.
-async fn retire(old: Running, limit: Duration) {
-    let drain = async {
-        // Whoever took the old connection before it was replaced may be about to call: such a call comes before the
-        // order to drain.
-        while Arc::strong_count(&old.connection) > 1 {
-            sleep(LOOK).await;
-        }
-        let limit_ms = u64::try_from(limit.as_millis()).unwrap_or(u64::MAX);
-        old.connection.ask(|id| Order::Drain { id, limit_ms }).await
-    };
-    // Late or lost is the same: it ends now.
-    let _ = timeout(limit, drain).await;
-    old.end().await;
 }

@@ -8,6 +8,7 @@ mod keeper;
 mod launch;
 mod output;
 mod proxy;
+mod running;
 mod state;
 
 pub(crate) use self::keeper::{Keeper, Plan};

@@ -14,8 +14,8 @@ use bytes::Bytes;
 use http_body::Frame;
 use rustix::process::{Signal, getpid, kill_process};
 use trellis_provider_sdk::{
-    ActiveLink, Answer, Args, Body, Call, CallError, Description, Environment, Interface, Invocation, LinkError,
-    Provider, wire,
+    ActiveLink, Answer, Args, Body, Call, CallError, Context, Description, Environment, Interface, Invocation,
+    LinkError, Provider, wire,
 };
 
 fn main() -> ExitCode {
@@ -43,7 +43,7 @@ impl Probe {
         Ok(Self { environment, greeting: Mutex::default() })
     }
 
-    async fn obey(&self, order: &str, invocation: &Invocation<Args>) -> Result<String, CallError> {
+    async fn obey(&self, order: &str, context: &Context) -> Result<String, CallError> {
         let (verb, rest) = order.split_once(' ').unwrap_or((order, ""));
         match verb {
             "crash" => std::process::abort(),
@@ -66,20 +66,20 @@ impl Probe {
             "inspect" => Ok(inspect()),
             "large" => Ok("x".repeat(rest.parse().expect("a number"))),
             "length" => Ok(rest.len().to_string()),
-            "call" => self.call_back(rest, invocation).await,
+            "call" => self.call_back(rest, context).await,
             _ => Ok(format!("{}{order}", self.greeting.lock().expect("not poisoned"))),
         }
     }
 
     /// Calls over its own link, in the name of somebody else.
-    async fn call_back(&self, text: &str, invocation: &Invocation<Args>) -> Result<String, CallError> {
+    async fn call_back(&self, text: &str, context: &Context) -> Result<String, CallError> {
         let call = Call {
             source: "somebody-else".parse().expect("valid"),
             link: Default::default(),
             interface: echo(),
             function: "text".into(),
             signature: None,
-            context: invocation.head.context.nested(),
+            context: context.nested(),
             args: wire::encode(&(text,))?,
             body: Body::Empty,
         };
@@ -147,7 +147,7 @@ impl Provider for Probe {
             _ => {}
         }
         let (order,): (String,) = wire::decode(&invocation.args)?;
-        let told = self.obey(&order, &invocation).await?;
+        let told = self.obey(&order, &invocation.head.context).await?;
         Ok(Answer { value: wire::encode(&told)?, body: Body::Empty })
     }
 
