@@ -95,6 +95,7 @@ impl Host {
         let artifacts = Artifacts::new(config.registries.clone(), config.data_dir.join("artifacts"));
         let Parts { transport, runtime, builtins, trust, .. } = parts;
         let host = id.clone();
+        let native = Arc::new(config.native.clone());
         let context = Arc::new(Context {
             config,
             host,
@@ -107,6 +108,7 @@ impl Host {
             announcer,
             artifacts,
             told,
+            native,
         });
         let roster = Roster::start(Arc::clone(&context), Arc::clone(&peer), Writer::new(file), assigned.clone());
         let (stop, stopped) = watch::channel(None);
@@ -196,6 +198,9 @@ fn prepare(mut config: Config) -> Result<Config> {
         if let Unsigned::File(path) = unsigned {
             *path = artifact::canonical(path);
         }
+    }
+    for executable in &mut config.native.executables {
+        *executable = artifact::canonical(executable);
     }
     Ok(config)
 }

@@ -13,6 +13,7 @@ mod messaging;
 mod one_box;
 mod operations;
 mod outage;
+mod providers;
 mod relay;
 mod resume;
 mod secrets;

@@ -31,6 +31,7 @@ const MAY_DEPEND_ON: &[(&str, &[&str])] = &[
             "trellis-wadm",
         ],
     ),
+    ("trellis-example-dice", &["trellis-provider-sdk"]),
     ("trellis-tests", &[]),
     ("xtask", &[]),
 ];

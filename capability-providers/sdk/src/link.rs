@@ -2,10 +2,14 @@
 
 use std::collections::BTreeMap;
 
+use serde::{Deserialize, Serialize};
+
+use crate::process::revealed;
 use crate::{Link, SecretValue, StringMap};
 
 /// Which end of a link the provider is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum Role {
     /// It calls the other end (an HTTP server calls actors).
     Source,
@@ -17,7 +21,7 @@ pub enum Role {
 pub type SecretMap = BTreeMap<String, SecretValue>;
 
 /// A link with the configs of this provider's end merged, later ones over earlier ones.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ActiveLink {
     /// The link.
     pub link: Link,
@@ -26,6 +30,7 @@ pub struct ActiveLink {
     /// The config of this end.
     pub config: StringMap,
     /// The secrets of the provider and, over them, of this end. When one gets another value the link is put again.
+    #[serde(default, with = "revealed", skip_serializing_if = "SecretMap::is_empty")]
     pub secrets: SecretMap,
 }
 

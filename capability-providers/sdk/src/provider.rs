@@ -1,5 +1,6 @@
 //! The [`Provider`] trait, and what a provider is given when it starts.
 
+use std::borrow::Cow;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -36,7 +37,7 @@ pub struct Environment {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Description {
     /// For people, e.g. `key-value (embedded)`.
-    pub name: &'static str,
+    pub name: Cow<'static, str>,
     /// The interfaces it serves to actors that link to it.
     pub serves: Vec<Interface>,
     /// The interfaces of actors that it calls over its links.

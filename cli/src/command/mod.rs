@@ -5,6 +5,7 @@ pub(crate) mod build;
 pub(crate) mod call;
 pub(crate) mod completions;
 pub(crate) mod config;
+pub(crate) mod confine;
 pub(crate) mod events;
 pub(crate) mod get;
 pub(crate) mod host;
@@ -12,6 +13,9 @@ pub(crate) mod inspect;
 pub(crate) mod keys;
 pub(crate) mod label;
 pub(crate) mod link;
+pub(crate) mod new;
+pub(crate) mod par;
+pub(crate) mod provider;
 pub(crate) mod pull;
 pub(crate) mod push;
 pub(crate) mod scale;
@@ -34,6 +38,10 @@ use crate::context::Context;
 
 /// Does what the command line says.
 pub(crate) async fn run(cli: Cli) -> anyhow::Result<()> {
+    if let Command::Provider(arguments) = &cli.command {
+        // It has no environment, and so no data directory.
+        return provider::run(arguments).await;
+    }
     let context = Context::new(cli.global)?;
     match cli.command {
         Command::Up(arguments) => up::run(&context, arguments).await,
@@ -57,6 +65,9 @@ pub(crate) async fn run(cli: Cli) -> anyhow::Result<()> {
         Command::Inspect(arguments) => inspect::run(&context, &arguments),
         Command::Keys(arguments) => keys::run(&context, arguments),
         Command::Completions(arguments) => completions::run(&arguments),
+        Command::Par(arguments) => par::run(&context, arguments),
+        Command::New(arguments) => new::run(&context, &arguments),
+        Command::Provider(_) | Command::Confine(_) => bail!("hosts run this"),
     }
 }
 

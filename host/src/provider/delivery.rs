@@ -145,6 +145,14 @@ impl Delivery {
         self.entries.remove(key);
     }
 
+    /// The provider may have lost any of its links: all are due.
+    pub(super) fn lost(&mut self, now: Instant) {
+        for entry in self.entries.values_mut() {
+            let reason = "the provider was started again".to_owned();
+            entry.state = State::Failed { failures: 0, retry_at: now, reason };
+        }
+    }
+
     /// An attempt to give a link ended.
     pub(super) fn tried(&mut self, key: LinkKey, wanted: Wanted, outcome: Outcome, now: Instant) {
         let before = self.entries.remove(&key);

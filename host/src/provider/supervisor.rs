@@ -39,6 +39,8 @@ pub(super) struct Supervisor {
     pub(super) announcer: Announcer,
     pub(super) board: Board,
     pub(super) drain_limit: watch::Receiver<Duration>,
+    /// Changes when the provider has lost links that it had.
+    pub(super) relink: watch::Receiver<u64>,
     pub(super) stop: CancellationToken,
 }
 
@@ -53,6 +55,7 @@ impl Supervisor {
     pub(super) async fn run(self) {
         let mut delivery = Delivery::default();
         let mut changes = self.vault.view().changes();
+        let mut relink = self.relink.clone();
         let mut ticks = tokio::time::interval_at(Instant::now() + HEALTH_EVERY, HEALTH_EVERY);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut state = health::State::default();
@@ -63,6 +66,10 @@ impl Supervisor {
             tokio::select! {
                 () = self.stop.cancelled() => break,
                 () = changes.next() => self.deliver(&mut delivery).await,
+                Ok(()) = relink.changed() => {
+                    delivery.lost(Instant::now());
+                    self.deliver(&mut delivery).await;
+                }
                 () = sleep_until(retry_at.unwrap_or_else(Instant::now)), if retry_at.is_some() => {
                     self.deliver(&mut delivery).await;
                 }

@@ -25,7 +25,7 @@ use crate::actor::Actor;
 use crate::announce::Announcer;
 use crate::artifact::Artifacts;
 use crate::assignment::{Assignment, Writer};
-use crate::config::Config;
+use crate::config::{Config, Native};
 use crate::provider::Running;
 use crate::records::Records;
 use crate::router::Router;
@@ -49,6 +49,7 @@ pub(crate) struct Context {
     pub(crate) announcer: Announcer,
     pub(crate) artifacts: Artifacts,
     pub(crate) told: Arc<Told>,
+    pub(crate) native: Arc<Native>,
 }
 
 /// What is to be run, changed or stopped.

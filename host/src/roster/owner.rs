@@ -153,6 +153,9 @@ impl Owner {
             }
             Order::Scale(command) => actors::scale(context, *command, None, self.runs.actors.get(&id).cloned()).boxed(),
             Order::Resume(command, digest) => actors::scale(context, *command, Some(digest), None).boxed(),
+            Order::StartProvider(command) if command.allow_update && self.runs.providers.contains_key(&id) => {
+                providers::replace(context, *command, Arc::clone(&self.runs.providers[&id])).boxed()
+            }
             Order::StartProvider(command) => {
                 let taken = self.runs.providers.contains_key(&id) || self.runs.actors.contains_key(&id);
                 if taken {

@@ -23,7 +23,7 @@ pub(crate) async fn measure(caller: &Path, reader: &Path, rounds: u32) -> anyhow
     let (caller, reader) = (Binary::of(caller)?, Binary::of(reader)?);
     let provider = (trellis_provider_keyvalue::NAME.to_owned(), trellis_provider_keyvalue::factory());
     let components = [caller.path(), reader.path()];
-    let world = World::start_with(in_one_process(), &components, BTreeMap::from([provider])).await?;
+    let world = World::start_with(in_one_process(), &components, BTreeMap::from([provider]), Native::default()).await?;
     world.provide("kv", "builtin:keyvalue").await?;
     world.link("reader", "kv", "wasi:keyvalue/store").await?;
     world.run("reader", reader.path()).await?;
