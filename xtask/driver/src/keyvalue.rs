@@ -7,6 +7,7 @@ use std::time::Instant;
 
 use anyhow::ensure;
 use bytes::Bytes;
+use trellis_host::config::Native;
 
 use crate::calls::in_one_process;
 use crate::world::{Binary, Figures, Target, World};
