@@ -221,6 +221,9 @@ async fn full(store: Store, said: &str) {
         }
     };
     assert!(refused.contains(said), "{refused}");
+    let two = ["one", "two"].map(|key| (key.to_owned(), Value::from(value.clone()))).to_vec();
+    let refused = actor.set_many(two).await.expect_err("there is no room").to_string();
+    assert!(refused.contains(said), "{refused}");
     assert_eq!(actor.get("small").await, Ok(bytes("v")));
     actor.delete_many(written).await.unwrap();
     eventually(async || actor.set("k", b"v").await).await;

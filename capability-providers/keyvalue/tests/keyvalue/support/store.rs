@@ -20,7 +20,7 @@ pub(crate) struct Store {
     pub(crate) provider: Arc<dyn Provider>,
     pub(crate) kind: Kind,
     pub(crate) server: Option<Server>,
-    pub(crate) data: TempDir,
+    _data: TempDir,
 }
 
 impl Store {
@@ -36,7 +36,7 @@ impl Store {
     pub(crate) fn with(kind: Kind, server: Option<Server>, caller: Arc<dyn Caller>) -> Self {
         let data = tempfile::tempdir().unwrap();
         let provider = factory()(environment("keyvalue", data.path(), caller)).unwrap();
-        Self { provider, kind, server, data }
+        Self { provider, kind, server, _data: data }
     }
 
     /// What a link says to have this store.
