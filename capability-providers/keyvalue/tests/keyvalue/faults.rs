@@ -206,8 +206,8 @@ async fn nats_answers_noise() {
 }
 
 /// Writes until there is no room; reads go on; what is removed makes room.
-async fn full(store: Store, said: &str) {
-    let actor = store.actor("a", &[]).await;
+async fn full(store: Store, pairs: &[(&str, &str)], said: &str) {
+    let actor = store.actor("a", pairs).await;
     let neighbour = Neighbour::of(&store).await;
     actor.set("small", b"v").await.unwrap();
     let value = vec![7; 256 << 10];
@@ -233,13 +233,12 @@ async fn full(store: Store, said: &str) {
 #[tokio::test(flavor = "multi_thread")]
 async fn redis_is_full() {
     let server = Server::redis(&["--maxmemory", "4mb", "--maxmemory-policy", "noeviction"]);
-    full(Store::with(Kind::Redis, Some(server), nobody()), "maxmemory").await;
+    full(Store::with(Kind::Redis, Some(server), nobody()), &[], "maxmemory").await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn nats_is_full() {
-    let server = Server::nats_with("jetstream { max_file_store: 4MB }");
-    full(Store::with(Kind::Nats, Some(server), nobody()), "full").await;
+    full(Store::start(Kind::Nats), &[("max_bytes", "4MiB")], "full").await;
 }
 
 /// Links with another password are refused, and it is not shown.

@@ -140,6 +140,7 @@ impl Records {
             discard: DiscardPolicy::New,
             max_messages_per_subject: 1,
             num_replicas: self.config.replicas,
+            max_bytes: self.config.max_bytes.map_or(-1, |bytes| i64::try_from(bytes).unwrap_or(i64::MAX)),
             allow_rollup: true,
             allow_direct: true,
             deny_delete: true,

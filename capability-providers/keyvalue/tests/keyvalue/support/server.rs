@@ -32,17 +32,6 @@ impl Server {
         Self::start("nats-server", fixed.iter().chain(arguments), port, folder)
     }
 
-    /// With a config file that says this besides.
-    pub(crate) fn nats_with(config: &str) -> Self {
-        let folder = tempfile::tempdir().unwrap();
-        let file = folder.path().join("nats.conf");
-        std::fs::write(&file, config).unwrap();
-        let (port, path, file) = (free_port(), folder.path().display().to_string(), file.display().to_string());
-        let port_text = port.to_string();
-        let fixed = ["-a", "127.0.0.1", "-p", &port_text, "-c", &file, "-sd", &path];
-        Self::start("nats-server", fixed.iter(), port, folder)
-    }
-
     fn start<'a>(
         program: &'static str,
         arguments: impl Iterator<Item = &'a &'a str>,
