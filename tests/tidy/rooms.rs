@@ -11,6 +11,8 @@ fn the_nats_client_is_named_in_its_rooms_only() {
     let is_allowed = |path: &str| {
         path.starts_with("lattice/src/transport/nats")
             || path.starts_with("lattice/src/store/jetstream")
+            || path.starts_with("capability-providers/messaging/src/nats")
+            || path.starts_with("capability-providers/messaging/src/jetstream")
             || path.starts_with("capability-providers/keyvalue/src/backend/nats/")
             || is_measuring(path)
     };

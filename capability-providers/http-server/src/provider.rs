@@ -86,7 +86,7 @@ fn handler(link: &ActiveLink) -> Result<Interface, LinkError> {
 impl Provider for HttpServer {
     fn description(&self) -> Description {
         let calls = [INCOMING_HANDLER, HANDLER].map(|name| Interface::parse(name).expect("a constant of ours"));
-        Description { name: "HTTP server", serves: Vec::new(), calls: calls.into() }
+        Description { name: "HTTP server".into(), serves: Vec::new(), calls: calls.into() }
     }
 
     async fn link_up(&self, link: &ActiveLink) -> Result<(), LinkError> {

@@ -118,7 +118,7 @@ impl Provider for KeyValue {
     fn description(&self) -> Description {
         let interface = |name| Interface::parse(name).expect("a constant of ours");
         let serves = [STORE, ATOMICS, BATCH, STORE_2, ATOMICS_2, BATCH_2].map(interface);
-        Description { name: "key-value store", serves: serves.into(), calls: vec![interface(WATCHER)] }
+        Description { name: "key-value store".into(), serves: serves.into(), calls: vec![interface(WATCHER)] }
     }
 
     async fn link_up(&self, link: &ActiveLink) -> Result<(), LinkError> {

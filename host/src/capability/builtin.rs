@@ -40,6 +40,10 @@ const IMPORTS: &[(&str, Version, Need)] = &[
     ("wasi:config/runtime", Version::Exactly(None), Need::Nothing),
     ("wasi:logging/logging", Version::Exactly(Some("0.1.0-draft")), Need::Nothing),
     ("wasi:logging/logging", Version::Exactly(None), Need::Nothing),
+    ("wasmcloud:messaging/types", Version::Patch("0.2"), Need::Nothing),
+    ("wasmcloud:messaging/consumer", Version::Patch("0.2"), Need::Link),
+    ("wasmcloud:secrets/store", Version::Exactly(Some("0.1.0-draft")), Need::Nothing),
+    ("wasmcloud:secrets/reveal", Version::Exactly(Some("0.1.0-draft")), Need::Nothing),
     ("wasmcloud:bus/lattice", Version::Major("1"), Need::Nothing),
     ("wasmcloud:bus/lattice", Version::Major("2"), Need::Nothing),
 ];
@@ -121,6 +125,9 @@ mod tests {
         check("wasi:keyvalue/atomics@0.2.0-draft2", Some(Need::Link));
         check("wasi:config/runtime", Some(Need::Nothing));
         check("wasi:logging/logging", Some(Need::Nothing));
+        check("wasmcloud:messaging/types@0.2.0", Some(Need::Nothing));
+        check("wasmcloud:messaging/consumer@0.2.1", Some(Need::Link));
+        check("wasmcloud:secrets/store@0.1.0-draft", Some(Need::Nothing));
         check("wasmcloud:bus/lattice@2.0.1", Some(Need::Nothing));
         for unknown in [
             "wasi:io/streams@0.2.0-rc-2023-11-10",
@@ -130,6 +137,8 @@ mod tests {
             "wasi:keyvalue/store@0.2.0-draft3",
             "wasi:keyvalue/store",
             "wasi:config/store@0.2.0",
+            "wasmcloud:messaging/consumer@0.3.0",
+            "wasmcloud:messaging/handler@0.2.0",
             "wasmcloud:bus/lattice@3.0.0",
             "wasmcloud:bus/lattice@2.0",
             "demo:greet/greeter",

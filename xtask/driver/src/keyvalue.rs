@@ -7,6 +7,7 @@ use std::time::Instant;
 
 use anyhow::ensure;
 use bytes::Bytes;
+use trellis_host::config::Native;
 
 use crate::calls::in_one_process;
 use crate::world::{Binary, Figures, Target, World};
@@ -23,7 +24,7 @@ pub(crate) async fn measure(caller: &Path, reader: &Path, rounds: u32) -> anyhow
     let (caller, reader) = (Binary::of(caller)?, Binary::of(reader)?);
     let provider = (trellis_provider_keyvalue::NAME.to_owned(), trellis_provider_keyvalue::factory());
     let components = [caller.path(), reader.path()];
-    let world = World::start_with(in_one_process(), &components, BTreeMap::from([provider])).await?;
+    let world = World::start_with(in_one_process(), &components, BTreeMap::from([provider]), Native::default()).await?;
     world.provide("kv", "builtin:keyvalue").await?;
     world.link("reader", "kv", "wasi:keyvalue/store").await?;
     world.run("reader", reader.path()).await?;

@@ -14,6 +14,7 @@ mod idle;
 mod keyvalue;
 mod plan;
 mod process;
+mod provider;
 mod remote;
 mod start;
 mod world;
@@ -68,6 +69,16 @@ enum Command {
         #[arg(long, default_value_t = 11)]
         rounds: u32,
     },
+    /// Times gets of a key-value provider that is a process, and plain requests over a nats-server in turns
+    Provider {
+        /// The program that can run what is built in
+        trellis: PathBuf,
+        /// The nats-server
+        url: String,
+        /// Rounds
+        #[arg(long, default_value_t = 11)]
+        rounds: u32,
+    },
     /// Times starts of an actor whose code is in the cache on disk: nanoseconds
     Start {
         /// The actor
@@ -110,6 +121,7 @@ async fn measure(command: Command) -> anyhow::Result<world::Figures> {
         }
         Command::Remote { callee, url, rounds } => remote::measure(&callee, &url, rounds).await,
         Command::Keyvalue { caller, reader, rounds } => keyvalue::measure(&caller, &reader, rounds).await,
+        Command::Provider { trellis, url, rounds } => provider::measure(&trellis, &url, rounds).await,
         Command::Start { component, rounds } => start::measure(&component, rounds).await,
         Command::Idle { component, actors } => idle::measure(&component, actors).await,
         Command::Plan { hosts, rounds } => plan::measure(hosts, rounds),

@@ -8,7 +8,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use anyhow::Context as _;
 use bytes::Bytes;
 use tempfile::TempDir;
-use trellis_host::config::{Config, Unlinked, Unsigned};
+use trellis_host::config::{Config, Native, Unlinked, Unsigned};
 use trellis_host::host::{Host, Parts};
 use trellis_host::runtime::{Runtime, Settings};
 use trellis_lattice::body::Body;
@@ -32,7 +32,7 @@ use trellis_provider_sdk::Factory;
 const MAX_INSTANCES: u32 = 2_000;
 
 /// How long a call may take.
-const BUDGET: Duration = Duration::from_secs(30);
+pub(crate) const BUDGET: Duration = Duration::from_secs(30);
 
 /// Lists of numbers by name.
 pub(crate) type Figures = BTreeMap<&'static str, Vec<f64>>;
@@ -60,7 +60,7 @@ pub(crate) struct World {
 impl World {
     /// Starts a host that runs `components` unsigned, and joins as a caller.
     pub(crate) async fn start(bus: Bus, components: &[&Path]) -> anyhow::Result<Self> {
-        Self::start_with(bus, components, BTreeMap::new()).await
+        Self::start_with(bus, components, BTreeMap::new(), Native::default()).await
     }
 
     /// The same with providers.
@@ -68,6 +68,7 @@ impl World {
         bus: Bus,
         components: &[&Path],
         builtins: BTreeMap<String, Factory>,
+        native: Native,
     ) -> anyhow::Result<Self> {
         let data = tempfile::tempdir()?;
         let lattice = LatticeName::parse("bench")?;
@@ -99,7 +100,8 @@ impl World {
             token: host_token,
             trust: trust.clone(),
         };
-        let host = Host::start(config(&lattice, data.path(), components), parts).await?;
+        let config = Config { native, ..config(&lattice, data.path(), components) };
+        let host = Host::start(config, parts).await?;
         let identity = Identity::new(&caller_key, caller_token, now()?)?;
         let join = Join { lattice: lattice.clone(), identity, trust, site: None };
         let peer = Peer::join(bus.caller.clone(), join, None).await?;

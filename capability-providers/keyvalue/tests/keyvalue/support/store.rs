@@ -24,11 +24,11 @@ pub(crate) struct Store {
 }
 
 impl Store {
-    pub(crate) fn start(kind: Kind) -> Self {
+    pub(crate) async fn start(kind: Kind) -> Self {
         let server = match kind {
             Kind::Embedded => None,
-            Kind::Redis => Some(Server::redis(&["--notify-keyspace-events", "K$gxe"])),
-            Kind::Nats => Some(Server::nats(&[])),
+            Kind::Redis => Some(Server::redis(&["--notify-keyspace-events", "K$gxe"]).await),
+            Kind::Nats => Some(Server::nats(&[]).await),
         };
         Self::with(kind, server, nobody())
     }
