@@ -128,7 +128,9 @@ mod tests {
         let fields = filter(&[("headers", "x-version=2, X-Beta")]);
         let check = |pairs: &[(&'static str, &str)], expected| {
             let mut headers = HeaderMap::new();
-            pairs.iter().for_each(|&(name, value)| drop(headers.append(name, value.parse().expect("valid"))));
+            for &(name, value) in pairs {
+                headers.append(name, value.parse().expect("valid"));
+            }
             assert_eq!(fields.fits(&headers), expected, "{pairs:?}");
         };
         check(&[("x-version", "2"), ("x-beta", "")], true);

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use trellis_provider_sdk::config::{DURATION, Form, optional};
+use trellis_provider_sdk::config::{BYTE_SIZE, DURATION, Form, optional};
 use trellis_provider_sdk::{LinkError, Secret, StringMap};
 
 use crate::scope::Scope;
@@ -102,6 +102,8 @@ pub(crate) struct Stream {
     pub(crate) name: String,
     /// On how many servers it is, when it is made.
     pub(crate) replicas: usize,
+    /// The most that it keeps, when it is made.
+    pub(crate) max_bytes: Option<u64>,
 }
 
 impl LinkConfig {
@@ -135,7 +137,8 @@ impl BackendConfig {
                 let remote = Remote::parse(config, &["nats://", "tls://"], "nats://127.0.0.1:4222")?;
                 let name = optional(config, "stream", &STREAM)?.unwrap_or_else(|| "trellis-keyvalue".to_owned());
                 let replicas = optional(config, "replicas", &REPLICAS)?.unwrap_or(1);
-                Ok(Self::Nats(remote, Stream { name, replicas }))
+                let max_bytes = optional(config, "max_bytes", &BYTE_SIZE)?;
+                Ok(Self::Nats(remote, Stream { name, replicas, max_bytes }))
             }
         }
     }

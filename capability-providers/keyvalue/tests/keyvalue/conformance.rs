@@ -20,7 +20,7 @@ macro_rules! on_every_backend {
             $(
                 #[tokio::test(flavor = "multi_thread")]
                 async fn $test() {
-                    super::$test(Store::start(Kind::$kind)).await;
+                    super::$test(Store::start(Kind::$kind).await).await;
                 }
             )*
         }

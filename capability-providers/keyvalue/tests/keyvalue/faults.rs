@@ -97,7 +97,7 @@ async fn load(actor: Actor, until: Arc<AtomicBool>) -> (u64, Vec<CallErrorKind>)
 }
 
 async fn killed_and_restarted_under_load(kind: Kind) {
-    let mut store = Store::start(kind);
+    let mut store = Store::start(kind).await;
     let actor = store.actor("a", &[]).await;
     let neighbour = Neighbour::of(&store).await;
     let is_over = Arc::new(AtomicBool::new(false));
@@ -110,7 +110,7 @@ async fn killed_and_restarted_under_load(kind: Kind) {
             result => Err(result),
         })
         .await;
-        store.server.as_mut().unwrap().restart();
+        store.server.as_mut().unwrap().restart().await;
     }
     actor.recovers().await;
     is_over.store(true, Ordering::SeqCst);
@@ -137,7 +137,7 @@ async fn nats_is_killed_and_restarted_under_load() {
 }
 
 async fn slow(kind: Kind, scheme: &str) {
-    let store = Store::start(kind);
+    let store = Store::start(kind).await;
     let proxy = Proxy::to(store.server.as_ref().unwrap().port()).await;
     let url = proxy.url(scheme);
     let actor = store.actor("a", &[("url", &url), ("timeout", "500ms")]).await;
@@ -171,7 +171,7 @@ async fn nats_is_slow_or_silent() {
 }
 
 async fn noisy(kind: Kind, scheme: &str) {
-    let store = Store::start(kind);
+    let store = Store::start(kind).await;
     let proxy = Proxy::to(store.server.as_ref().unwrap().port()).await;
     let url = proxy.url(scheme);
     let link = store.with_config(&[("url", &url)], |pairs| Actor::active("a", pairs));
@@ -206,8 +206,8 @@ async fn nats_answers_noise() {
 }
 
 /// Writes until there is no room; reads go on; what is removed makes room.
-async fn full(store: Store, said: &str) {
-    let actor = store.actor("a", &[]).await;
+async fn full(store: Store, pairs: &[(&str, &str)], said: &str) {
+    let actor = store.actor("a", pairs).await;
     let neighbour = Neighbour::of(&store).await;
     actor.set("small", b"v").await.unwrap();
     let value = vec![7; 256 << 10];
@@ -221,6 +221,9 @@ async fn full(store: Store, said: &str) {
         }
     };
     assert!(refused.contains(said), "{refused}");
+    let two = ["one", "two"].map(|key| (key.to_owned(), Value::from(value.clone()))).to_vec();
+    let refused = actor.set_many(two).await.expect_err("there is no room").to_string();
+    assert!(refused.contains(said), "{refused}");
     assert_eq!(actor.get("small").await, Ok(bytes("v")));
     actor.delete_many(written).await.unwrap();
     eventually(async || actor.set("k", b"v").await).await;
@@ -229,14 +232,13 @@ async fn full(store: Store, said: &str) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn redis_is_full() {
-    let server = Server::redis(&["--maxmemory", "4mb", "--maxmemory-policy", "noeviction"]);
-    full(Store::with(Kind::Redis, Some(server), nobody()), "maxmemory").await;
+    let server = Server::redis(&["--maxmemory", "4mb", "--maxmemory-policy", "noeviction"]).await;
+    full(Store::with(Kind::Redis, Some(server), nobody()), &[], "maxmemory").await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn nats_is_full() {
-    let server = Server::nats_with("jetstream { max_file_store: 4MB }");
-    full(Store::with(Kind::Nats, Some(server), nobody()), "full").await;
+    full(Store::start(Kind::Nats).await, &[("max_bytes", "4MiB")], "full").await;
 }
 
 /// Links with another password are refused, and it is not shown.
@@ -255,13 +257,13 @@ async fn wrong_credentials(store: Store, right: &[(&str, &str)], wrong: &[(&str,
 
 #[tokio::test(flavor = "multi_thread")]
 async fn redis_wants_another_password() {
-    let store = Store::with(Kind::Redis, Some(Server::redis(&["--requirepass", "secret"])), nobody());
+    let store = Store::with(Kind::Redis, Some(Server::redis(&["--requirepass", "secret"]).await), nobody());
     wrong_credentials(store, &[("password", "secret")], &[("password", "hunter2")]).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn nats_wants_another_password() {
-    let server = Server::nats(&["--user", "trellis", "--pass", "secret"]);
+    let server = Server::nats(&["--user", "trellis", "--pass", "secret"]).await;
     let store = Store::with(Kind::Nats, Some(server), nobody());
     let right = [("username", "trellis"), ("password", "secret")];
     wrong_credentials(store, &right, &[("username", "trellis"), ("password", "hunter2")]).await;
@@ -269,7 +271,7 @@ async fn nats_wants_another_password() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn redis_changes_its_password_and_back() {
-    let store = Store::with(Kind::Redis, Some(Server::redis(&["--requirepass", "secret"])), nobody());
+    let store = Store::with(Kind::Redis, Some(Server::redis(&["--requirepass", "secret"]).await), nobody());
     let actor = store.actor("a", &[("password", "secret")]).await;
     actor.recovers().await;
     let server = store.server.as_ref().unwrap();
@@ -290,12 +292,12 @@ async fn redis_changes_its_password_and_back() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_server_that_is_not_there_fails_the_link_until_it_is() {
     for kind in [Kind::Redis, Kind::Nats] {
-        let mut store = Store::start(kind);
+        let mut store = Store::start(kind).await;
         store.server.as_mut().unwrap().kill();
         let link = store.with_config(&[], |pairs| Actor::active("a", pairs));
         let error = store.provider.link_up(&link).await.expect_err("nobody is there").to_string();
         assert!(error.contains("cannot be reached"), "{error}");
-        store.server.as_mut().unwrap().restart();
+        store.server.as_mut().unwrap().restart().await;
         store.actor("a", &[]).await.recovers().await;
     }
 }
@@ -303,7 +305,7 @@ async fn a_server_that_is_not_there_fails_the_link_until_it_is() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_key_is_gone_after_its_time_to_live() {
     for kind in [Kind::Redis, Kind::Nats] {
-        let store = Store::start(kind);
+        let store = Store::start(kind).await;
         let lasting = store.actor("lasting", &[]).await;
         let link = store.with_config(&[("ttl", "1s")], |pairs| Actor::active("fleeting", pairs));
         match store.provider.link_up(&link).await {

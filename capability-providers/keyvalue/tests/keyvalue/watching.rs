@@ -58,12 +58,12 @@ fn watch(store: &Store, pairs: &[(&str, &str)]) -> ActiveLink {
     store.with_config(pairs, |pairs| as_source(link("keyvalue", "listener", &["wasi:keyvalue/watcher"]), pairs))
 }
 
-fn start(kind: Kind) -> (Arc<Mutex<Told>>, Store) {
+async fn start(kind: Kind) -> (Arc<Mutex<Told>>, Store) {
     let (told, caller) = listener();
     let server = match kind {
         Kind::Embedded => None,
-        Kind::Redis => Some(Server::redis(&["--notify-keyspace-events", "K$gxe"])),
-        Kind::Nats => Some(Server::nats(&[])),
+        Kind::Redis => Some(Server::redis(&["--notify-keyspace-events", "K$gxe"]).await),
+        Kind::Nats => Some(Server::nats(&[]).await),
     };
     (told, Store::with(kind, server, caller))
 }
@@ -79,7 +79,7 @@ async fn until_told(told: &Mutex<Told>, expected: &[(&str, Option<&str>)]) {
 }
 
 async fn an_actor_is_told_what_is_set_and_deleted(kind: Kind) {
-    let (told, store) = start(kind);
+    let (told, store) = start(kind).await;
     let actor = store.actor("a", &[]).await;
     let elsewhere = store.actor("elsewhere", &[("prefix", "p")]).await;
     actor.set("before", b"v").await.unwrap();
@@ -123,7 +123,7 @@ async fn an_actor_is_told_of_nats() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_watch_goes_on_after_its_server_was_away() {
     for kind in [Kind::Redis, Kind::Nats] {
-        let (told, mut store) = start(kind);
+        let (told, mut store) = start(kind).await;
         let actor = store.actor("a", &[]).await;
         store.provider.link_up(&watch(&store, &[("bucket", "b")])).await.unwrap();
         for key in ["before", "after"] {
@@ -133,7 +133,7 @@ async fn a_watch_goes_on_after_its_server_was_away() {
                 if told.lock().unwrap().last.contains_key(key) { Ok(()) } else { Err(kind) }
             })
             .await;
-            store.server.as_mut().unwrap().restart();
+            store.server.as_mut().unwrap().restart().await;
         }
     }
 }
@@ -143,7 +143,7 @@ const BUDGET: Duration = Duration::from_secs(1);
 
 #[tokio::test(flavor = "multi_thread")]
 async fn nats_tells_again_what_an_actor_did_not_take() {
-    let (told, store) = start(Kind::Nats);
+    let (told, store) = start(Kind::Nats).await;
     let actor = store.actor("a", &[]).await;
     told.lock().unwrap().failing = 2;
     store.provider.link_up(&watch(&store, &[("bucket", "b")])).await.unwrap();
@@ -157,7 +157,7 @@ async fn nats_tells_again_what_an_actor_did_not_take() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn redis_that_announces_nothing_is_refused_with_the_way_out() {
-    let store = Store::with(Kind::Redis, Some(Server::redis(&[])), nobody());
+    let store = Store::with(Kind::Redis, Some(Server::redis(&[]).await), nobody());
     let error = store.provider.link_up(&watch(&store, &[("bucket", "b")])).await.expect_err("no events").to_string();
     assert!(error.contains("notify-keyspace-events K$gxe"), "{error}");
 }

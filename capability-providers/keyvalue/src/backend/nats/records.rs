@@ -140,6 +140,7 @@ impl Records {
             discard: DiscardPolicy::New,
             max_messages_per_subject: 1,
             num_replicas: self.config.replicas,
+            max_bytes: self.config.max_bytes.map_or(-1, |bytes| i64::try_from(bytes).unwrap_or(i64::MAX)),
             allow_rollup: true,
             allow_direct: true,
             deny_delete: true,
@@ -260,7 +261,17 @@ impl Records {
         if self.has_ttl() {
             headers.insert(TTL, seconds(TRACE_TTL));
         }
-        self.publish(subject, Bytes::new(), headers, Expect::Anything).await.map(drop)
+        match self.publish(subject, Bytes::new(), headers, Expect::Anything).await {
+            // There is no room for the trace, which is what was to be made.
+            Err(Failure::Refused(_)) => self.purge(subject).await,
+            result => result.map(drop),
+        }
+    }
+
+    /// Removes what is on a subject without a trace, so that watchers are not told.
+    async fn purge(&self, subject: &str) -> Result<(), Failure> {
+        let purged = self.connection.on_line(Effect::Write, self.handle.purge().filter(subject).into_future()).await?;
+        purged.map(drop).map_err(|error| CallError::provider(format!("{}: {error}", self.shown())).into())
     }
 
     async fn publish(&self, subject: &str, value: Bytes, headers: HeaderMap, expect: Expect) -> Result<Put, Failure> {

@@ -8,7 +8,7 @@ use ::redis::{Client, Cmd, ErrorKind, FromRedisValue, IntoConnectionInfo, Pipeli
 use arc_swap::ArcSwap;
 use trellis_provider_sdk::LinkError;
 
-use super::fault::{failure, reason};
+use super::fault::{failure, is_refused, reason};
 use crate::backend::Failure;
 use crate::config::{Server, wrong};
 
@@ -157,10 +157,8 @@ impl Guard<'_> {
         self.is_answered = true;
         self.connection.unanswered.store(0, Ordering::Relaxed);
         // The manager keeps such an outcome of connecting for ever.
-        let is_lasting = |error: &RedisError| {
-            matches!(error.kind(), ErrorKind::AuthenticationFailed | ErrorKind::Parse | ErrorKind::Client)
-                || matches!(error.kind(), ErrorKind::Extension) && matches!(error.code(), Some("NOAUTH" | "WRONGPASS"))
-        };
+        let is_lasting =
+            |error: &RedisError| matches!(error.kind(), ErrorKind::Parse | ErrorKind::Client) || is_refused(error);
         if result.as_ref().is_err_and(is_lasting) {
             self.connection.replace();
         }

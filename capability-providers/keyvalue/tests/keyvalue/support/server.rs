@@ -16,34 +16,23 @@ pub(crate) struct Server {
 }
 
 impl Server {
-    pub(crate) fn redis(arguments: &[&str]) -> Self {
+    pub(crate) async fn redis(arguments: &[&str]) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let (port, path) = (free_port(), folder.path().display().to_string());
         let port_text = port.to_string();
         let fixed = ["--port", &port_text, "--bind", "127.0.0.1", "--dir", &path, "--appendonly", "yes", "--save", ""];
-        Self::start("redis-server", fixed.iter().chain(arguments), port, folder)
+        Self::start("redis-server", fixed.iter().chain(arguments), port, folder).await
     }
 
-    pub(crate) fn nats(arguments: &[&str]) -> Self {
+    pub(crate) async fn nats(arguments: &[&str]) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let (port, path) = (free_port(), folder.path().display().to_string());
         let port_text = port.to_string();
         let fixed = ["-a", "127.0.0.1", "-p", &port_text, "-js", "-sd", &path];
-        Self::start("nats-server", fixed.iter().chain(arguments), port, folder)
+        Self::start("nats-server", fixed.iter().chain(arguments), port, folder).await
     }
 
-    /// With a config file that says this besides.
-    pub(crate) fn nats_with(config: &str) -> Self {
-        let folder = tempfile::tempdir().unwrap();
-        let file = folder.path().join("nats.conf");
-        std::fs::write(&file, config).unwrap();
-        let (port, path, file) = (free_port(), folder.path().display().to_string(), file.display().to_string());
-        let port_text = port.to_string();
-        let fixed = ["-a", "127.0.0.1", "-p", &port_text, "-c", &file, "-sd", &path];
-        Self::start("nats-server", fixed.iter(), port, folder)
-    }
-
-    fn start<'a>(
+    async fn start<'a>(
         program: &'static str,
         arguments: impl Iterator<Item = &'a &'a str>,
         port: u16,
@@ -51,7 +40,7 @@ impl Server {
     ) -> Self {
         let arguments = arguments.map(ToString::to_string).collect();
         let mut server = Self { program, arguments, port, child: None, _folder: folder };
-        server.restart();
+        server.restart().await;
         server
     }
 
@@ -64,7 +53,7 @@ impl Server {
         format!("{scheme}://127.0.0.1:{}", self.port)
     }
 
-    pub(crate) fn restart(&mut self) {
+    pub(crate) async fn restart(&mut self) {
         self.kill();
         let mut command = Command::new(self.program);
         command.args(&self.arguments).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
@@ -73,7 +62,7 @@ impl Server {
         let deadline = Instant::now() + Duration::from_secs(20);
         while TcpStream::connect((Ipv4Addr::LOCALHOST, self.port)).is_err() {
             assert!(Instant::now() < deadline, "{} does not listen", self.program);
-            std::thread::sleep(Duration::from_millis(20));
+            tokio::time::sleep(Duration::from_millis(20)).await;
         }
     }
 

@@ -20,15 +20,15 @@ pub(crate) struct Store {
     pub(crate) provider: Arc<dyn Provider>,
     pub(crate) kind: Kind,
     pub(crate) server: Option<Server>,
-    pub(crate) data: TempDir,
+    _data: TempDir,
 }
 
 impl Store {
-    pub(crate) fn start(kind: Kind) -> Self {
+    pub(crate) async fn start(kind: Kind) -> Self {
         let server = match kind {
             Kind::Embedded => None,
-            Kind::Redis => Some(Server::redis(&["--notify-keyspace-events", "K$gxe"])),
-            Kind::Nats => Some(Server::nats(&[])),
+            Kind::Redis => Some(Server::redis(&["--notify-keyspace-events", "K$gxe"]).await),
+            Kind::Nats => Some(Server::nats(&[]).await),
         };
         Self::with(kind, server, nobody())
     }
@@ -36,7 +36,7 @@ impl Store {
     pub(crate) fn with(kind: Kind, server: Option<Server>, caller: Arc<dyn Caller>) -> Self {
         let data = tempfile::tempdir().unwrap();
         let provider = factory()(environment("keyvalue", data.path(), caller)).unwrap();
-        Self { provider, kind, server, data }
+        Self { provider, kind, server, _data: data }
     }
 
     /// What a link says to have this store.
