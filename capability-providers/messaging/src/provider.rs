@@ -208,7 +208,7 @@ fn interface(name: &str) -> Interface {
 #[async_trait]
 impl Provider for Messaging {
     fn description(&self) -> Description {
-        Description { name: "messaging", serves: vec![interface(CONSUMER)], calls: vec![interface(HANDLER)] }
+        Description { name: "messaging".into(), serves: vec![interface(CONSUMER)], calls: vec![interface(HANDLER)] }
     }
 
     async fn link_up(&self, link: &ActiveLink) -> Result<(), LinkError> {
