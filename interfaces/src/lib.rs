@@ -8,3 +8,5 @@
 
 pub mod http;
 pub mod keyvalue;
+pub mod sql;
+pub mod timer;
