@@ -14,6 +14,8 @@ mod operations;
 mod outage;
 mod relay;
 mod resume;
+mod sql;
 mod support;
+mod timer;
 mod tools;
 mod two_hosts;

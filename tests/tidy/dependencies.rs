@@ -15,6 +15,8 @@ const MAY_DEPEND_ON: &[(&str, &[&str])] = &[
     ("trellis-provider-sdk", &["trellis-lattice", "trellis-interfaces"]),
     ("trellis-provider-http-server", &["trellis-provider-sdk", "trellis-interfaces"]),
     ("trellis-provider-keyvalue", &["trellis-provider-sdk", "trellis-interfaces"]),
+    ("trellis-provider-sql", &["trellis-provider-sdk", "trellis-interfaces"]),
+    ("trellis-provider-timer", &["trellis-provider-sdk", "trellis-interfaces"]),
     ("trellis-host", &["trellis-lattice", "trellis-interfaces", "trellis-provider-sdk"]),
     ("trellis-wadm", &["trellis-lattice"]),
     (
@@ -25,6 +27,8 @@ const MAY_DEPEND_ON: &[(&str, &[&str])] = &[
             "trellis-provider-sdk",
             "trellis-provider-http-server",
             "trellis-provider-keyvalue",
+            "trellis-provider-sql",
+            "trellis-provider-timer",
             "trellis-host",
             "trellis-wadm",
         ],
@@ -49,6 +53,8 @@ const KEPT_TO: &[(&str, &[&str])] = &[
     ("wasmtime-wasi", &["trellis-host"]),
     ("wasmtime-wasi-http", &["trellis-host"]),
     ("redb", &["trellis-lattice", "trellis-provider-keyvalue"]),
+    ("rusqlite", &["trellis-provider-sql"]),
+    ("tokio-postgres", &["trellis-provider-sql"]),
     ("clap", &["trellis", "xtask"]),
 ];
 

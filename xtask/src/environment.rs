@@ -19,6 +19,8 @@ pub(crate) struct Environment {
     pub(crate) nats_server: Option<PathBuf>,
     /// `TRELLIS_DOCKER_REGISTRY`: a docker-registry to test with.
     pub(crate) docker_registry: Option<PathBuf>,
+    /// `TRELLIS_POSTGRES`: the server program of a PostgreSQL to test with.
+    pub(crate) postgres: Option<PathBuf>,
     /// The folders of `PATH`.
     search_path: Vec<PathBuf>,
 }
@@ -36,6 +38,7 @@ impl Environment {
             guest_route: env::var("TRELLIS_GUEST_ROUTE").ok(),
             nats_server: path("TRELLIS_NATS_SERVER"),
             docker_registry: path("TRELLIS_DOCKER_REGISTRY"),
+            postgres: path("TRELLIS_POSTGRES"),
             search_path: env::var_os("PATH").map(|path| env::split_paths(&path).collect()).unwrap_or_default(),
         }
     }

@@ -12,6 +12,7 @@ pub mod wire;
 mod args;
 mod link;
 mod provider;
+mod records;
 
 pub use trellis_lattice::body::Body;
 pub use trellis_lattice::contract::{Interface, Signature};
@@ -25,3 +26,4 @@ pub use trellis_lattice::message::link::Link;
 pub use crate::args::Args;
 pub use crate::link::{ActiveLink, LinkError, Role};
 pub use crate::provider::{Caller, Description, Environment, Factory, Health, Provider};
+pub use crate::records::{Record, RecordError, Records};

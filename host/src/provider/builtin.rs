@@ -16,7 +16,7 @@ use super::standing::Board;
 use super::supervisor::{Supervisor, guarded};
 use crate::announce::Announcer;
 use crate::error::{Error, ErrorKind, Result};
-use crate::records::View;
+use crate::records::{Records, View};
 use crate::router::{ProviderCaller, Router};
 
 /// What a reference to a built-in provider begins with.
@@ -43,6 +43,8 @@ pub(crate) struct Start<'a> {
     pub(crate) host: &'a HostId,
     /// Links and configs.
     pub(crate) view: &'a Arc<View>,
+    /// For what its instances share.
+    pub(crate) records: &'a Records,
     /// For its calls.
     pub(crate) router: &'a Arc<Router>,
     /// For its health and its links' failures.
@@ -84,6 +86,7 @@ pub(crate) async fn start(with: Start<'_>, spec: Spec) -> Result<Arc<Running>> {
         config: spec.config,
         data_dir: spec.data_dir,
         caller: ProviderCaller::new(spec.id.clone(), Arc::clone(with.router)),
+        records: with.records.of_provider(&spec.id),
     };
     let provider = guarded(async { factory(environment) }).await.map_err(|error| {
         Error::new(ErrorKind::Unavailable, format!("provider {}: {error}", spec.id)).with_source(error)

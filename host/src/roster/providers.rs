@@ -54,6 +54,7 @@ async fn run(context: &Context, command: &StartProvider) -> Result<Arc<Running>>
         builtins: &context.builtins,
         host: &context.host,
         view,
+        records: &context.records,
         router: &context.router,
         announcer: &context.announcer,
     };

@@ -8,3 +8,6 @@ pub const CONFIGS: &str = "config.";
 
 /// The claims of an actor, as JSON.
 pub const CLAIMS: &str = "claims.";
+
+/// What the instances of a provider share, as bytes of theirs.
+pub const PROVIDERS: &str = "provider.";

@@ -141,8 +141,11 @@ fn run(directory: &Path, port: u16) -> Child {
 
 /// A program of PostgreSQL's, to be run as a user that may run it.
 fn program(name: &str) -> Command {
-    let mut command = Command::new(programs().join(name));
-    command.current_dir("/");
+    let folder = programs();
+    let mut command = Command::new(folder.join(name));
+    // Where its libraries are, if it was unpacked and not installed.
+    let libraries = folder.join("../../..").join(format!("{}-linux-gnu", std::env::consts::ARCH));
+    command.current_dir("/").env("LD_LIBRARY_PATH", libraries);
     if let Some((uid, gid)) = other_user() {
         command.uid(uid).gid(gid);
     }
@@ -161,15 +164,14 @@ fn programs() -> PathBuf {
     found.canonicalize().unwrap().parent().unwrap().to_owned()
 }
 
-/// PostgreSQL refuses to run as root: then it is `postgres`, which its package makes.
+/// PostgreSQL refuses to run as root: then it is the user that its package makes, or one that owns nothing.
 fn other_user() -> Option<(u32, u32)> {
     if !rustix::process::geteuid().is_root() {
         return None;
     }
-    let id = |flag: &str| {
-        let output = Command::new("id").args([flag, "postgres"]).output().unwrap();
-        let text = String::from_utf8(output.stdout).unwrap();
-        text.trim().parse().expect("there is a user `postgres`")
+    let id = |flag: &str, user: &str| {
+        let output = Command::new("id").args([flag, user]).output().unwrap();
+        String::from_utf8(output.stdout).unwrap().trim().parse().ok()
     };
-    Some((id("-u"), id("-g")))
+    ["postgres", "nobody"].iter().find_map(|user| Some((id("-u", user)?, id("-g", user)?)))
 }
