@@ -6,7 +6,9 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 
-use crate::{ActiveLink, Answer, Args, Call, CallError, EntityId, Interface, Invocation, LinkError, Records, StringMap};
+use crate::{
+    ActiveLink, Answer, Args, Call, CallError, EntityId, Interface, Invocation, LinkError, Records, StringMap,
+};
 
 /// What a provider calls actors with.
 #[async_trait]

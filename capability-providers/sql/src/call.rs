@@ -14,7 +14,7 @@ use crate::deadline::Deadline;
 use crate::open::Open;
 use crate::provider::encode;
 use crate::result::of_step;
-use crate::statement::{Access, MAX_PARAMS, check};
+use crate::statement::{Access, Kind, MAX_PARAMS, check};
 
 /// The most steps that a transaction has.
 const MAX_STEPS: usize = 1_000;
@@ -65,12 +65,14 @@ impl Link {
         match &*head.function {
             function::QUERY_IN => {
                 let QueryIn { tx, statement, params } = decode(args)?;
-                let outcome = self.run_in(&tx, statement, params, Wanted::Rows, deadline).await;
+                let statement = self.statement(statement, params, Wanted::Rows);
+                let outcome = self.run_in(&tx, statement, deadline).await;
                 encode(&outcome.map(|outcome| outcome.returned))
             }
             function::EXECUTE_IN => {
                 let ExecuteIn { tx, statement, params } = decode(args)?;
-                let outcome = self.run_in(&tx, statement, params, Wanted::Count, deadline).await;
+                let statement = self.statement(statement, params, Wanted::Count);
+                let outcome = self.run_in(&tx, statement, deadline).await;
                 encode(&outcome.map(|outcome| outcome.affected))
             }
             function::COMMIT => {
@@ -120,12 +122,10 @@ impl Link {
     async fn run_in(
         &self,
         tx: &str,
-        text: String,
-        params: Vec<Value>,
-        wanted: Wanted,
+        statement: Result<Statement, Error>,
         deadline: Deadline,
     ) -> Result<Outcome, Error> {
-        match self.statement(text, params, wanted) {
+        match statement {
             Ok(statement) => self.open.run(tx, statement, deadline).await,
             Err(error) => {
                 // As after any other error.
@@ -140,7 +140,7 @@ impl Link {
         Ok(Statement { text, kind, params, wanted })
     }
 
-    fn check(&self, text: &str, params: &[Value]) -> Result<crate::statement::Kind, Error> {
+    fn check(&self, text: &str, params: &[Value]) -> Result<Kind, Error> {
         if params.len() > MAX_PARAMS {
             return Err(Error::Limit(format!("a statement has at most {MAX_PARAMS} parameters")));
         }

@@ -166,7 +166,9 @@ impl Postgres {
         };
         let url = config.get("url").ok_or_else(|| refuse("is missing"))?;
         let mut server: tokio_postgres::Config = url.trim().parse().map_err(|_| refuse("is no such URL"))?;
-        if server.get_hosts().is_empty() || server.get_user().is_none() {
+        let has_user = server.get_user().is_some_and(|user| !user.is_empty());
+        let has_host = !server.get_hosts().is_empty() && server.get_hosts().iter().all(is_host);
+        if !has_user || !has_host {
             return Err(refuse("names no host or no user"));
         }
         if let Some(password) = config.get("password") {
@@ -180,6 +182,16 @@ impl Postgres {
         };
         server.ssl_mode(if tls == Tls::Off { SslMode::Disable } else { SslMode::Require });
         Ok(Self { server, tls })
+    }
+}
+
+fn is_host(host: &Host) -> bool {
+    match host {
+        Host::Tcp(name) => {
+            !name.is_empty() && name.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_' | ':'))
+        }
+        #[cfg(unix)]
+        Host::Unix(_) => true,
     }
 }
 

@@ -25,12 +25,12 @@ const SCHEDULE: Form<Cron> = Form {
 };
 const TIME_ZONE: Form<TimeZone> =
     Form { expected: "the name of a time zone", example: "Europe/Berlin", parse: |text| TimeZone::get(text).ok() };
-const PERIOD: Form<Duration> =
-    Form { expected: "a time of at least 1s", example: "5m", parse: period };
+const PERIOD: Form<Duration> = Form { expected: "a time of at least 1s", example: "5m", parse: period };
 const MISSED: Form<Missed> = Form { expected: "`skip` or `once`", example: "once", parse: missed };
 const OVERLAP: Form<Overlap> = Form { expected: "`skip` or `queue`", example: "skip", parse: overlap };
 const ATTEMPTS: Form<u32> = Form { expected: "a number from 1 to 100", example: "5", parse: attempts };
-const TIMER_NAME: Form<String> = Form { expected: "1 to 64 letters of any kind", example: "nightly report", parse: name };
+const TIMER_NAME: Form<String> =
+    Form { expected: "1 to 64 letters of any kind", example: "nightly report", parse: name };
 
 /// The config of a link.
 #[derive(Debug, Clone)]

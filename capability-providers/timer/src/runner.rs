@@ -26,6 +26,8 @@ const RENEW: Duration = Duration::from_secs(4);
 const LOST: Duration = Duration::from_secs(10);
 /// When the others conclude that the holder is gone.
 const STALE: Duration = Duration::from_secs(15);
+/// The pause after what was only noted.
+const NOTED: Duration = Duration::from_millis(200);
 /// The pause after a first attempt that failed, or when the store does not answer; each further one is twice as long.
 const PAUSE: Duration = Duration::from_secs(1);
 /// The longest pause.
@@ -93,7 +95,11 @@ impl Runner {
             Decision::Wait(until) => self.wait(until).await,
             Decision::Never => self.stop.cancelled().await,
             Decision::Watch => self.rest(WATCH).await,
-            Decision::Note(record) => drop(self.write(&record, revision).await?),
+            Decision::Note(record) => {
+                self.write(&record, revision).await?;
+                // Until all hosts have a new schedule they do not agree what it is about.
+                self.rest(NOTED).await;
+            }
             Decision::Fire(record) => {
                 let revision = self.write(&record, revision).await?;
                 self.fire(record, revision).await;
@@ -182,10 +188,7 @@ impl Runner {
         let name = self.config.name.clone().unwrap_or_else(|| self.link.to_string());
         let key = format!("{}/{}/{}@{}", self.id, self.target, self.link, record.scheduled_ms);
         let (scheduled_ms, missed) = (record.scheduled_ms, record.missed);
-        let context = Context {
-            idempotency_key: Some(key.as_str().into()),
-            ..Context::root(self.config.timeout)
-        };
+        let context = Context { idempotency_key: Some(key.as_str().into()), ..Context::root(self.config.timeout) };
         let event = Tick { name, key, scheduled_ms, fired_ms, attempt, missed };
         debug!(provider_id = %self.id, actor_id = %self.target, link_name = %self.link, attempt, "timer fired");
         let call = Call {
@@ -236,7 +239,8 @@ impl Runner {
     async fn read(&self) -> Result<Seen, RecordError> {
         let Some(there) = self.records.read(&self.key()).await? else { return Ok(None) };
         // What cannot be read was written by another version: as if the timer were new, in its place.
-        let unreadable = Record { schedule: String::new(), scheduled_ms: 0, missed: 0, state: State::Done { ended_ms: 0 } };
+        let unreadable =
+            Record { schedule: String::new(), scheduled_ms: 0, missed: 0, state: State::Done { ended_ms: 0 } };
         Ok(Some((serde_json::from_slice(&there.value).unwrap_or(unreadable), there.revision)))
     }
 

@@ -15,7 +15,8 @@ use tokio::time::{Instant, sleep};
 use trellis_interfaces::timer::{Fire, Tick};
 use trellis_provider_sdk::testing::{as_source, as_target, caller, environment, invocation, link, records};
 use trellis_provider_sdk::{
-    ActiveLink, Answer, Body, CallError, CallErrorKind, Environment, Health, Provider, Record, RecordError, Records, wire,
+    ActiveLink, Answer, Body, CallError, CallErrorKind, Environment, Health, Provider, Record, RecordError, Records,
+    wire,
 };
 use trellis_provider_timer::factory_with;
 
@@ -89,7 +90,7 @@ impl Lattice {
                 assert_eq!((call.interface.as_str(), &*call.function), ("trellis:timer/handler@0.1.0", "fire"));
                 let Fire { event } = wire::decode(&call.args)?;
                 assert_eq!(call.context.idempotency_key.as_deref(), Some(event.key.as_str()));
-                let at = u64::try_from(started.elapsed().as_secs()).unwrap();
+                let at = started.elapsed().as_secs();
                 ticks.lock().unwrap().push((at, event.clone()));
                 match reaction(event).await {
                     Err(text) if text == NOWHERE => Err(CallError::no_target(text)),
@@ -155,9 +156,8 @@ async fn cron_fires_at_its_times() {
 
 #[tokio::test(start_paused = true)]
 async fn a_failure_is_tried_again_with_growing_pauses() {
-    let lattice = Lattice::new(|tick| {
-        Box::pin(async move { if tick.attempt < 4 { Err("not yet".to_owned()) } else { Ok(()) } })
-    });
+    let lattice =
+        Lattice::new(|tick| Box::pin(async move { if tick.attempt < 4 { Err("not yet".to_owned()) } else { Ok(()) } }));
     let _hosts = lattice.hosts(2, &[("every", "60s")]).await;
     seconds(110).await;
     assert_eq!(lattice.calls(), [(60, 60, 1, 0), (61, 60, 2, 0), (63, 60, 3, 0), (67, 60, 4, 0)]);
@@ -168,24 +168,27 @@ async fn a_failure_is_given_up_when_the_next_is_due_or_no_attempt_is_left() {
     let check = async |pairs: &[(&str, &str)], expected: &[(u64, u64, u32, u32)]| {
         let lattice = Lattice::new(|_| Box::pin(async { Err("never".to_owned()) }));
         let _hosts = lattice.hosts(2, pairs).await;
-        seconds(21).await;
+        seconds(22).await;
         assert_eq!(lattice.calls(), expected);
     };
     check(&[("every", "10s"), ("attempts", "2")], &[(10, 10, 1, 0), (11, 10, 2, 0), (20, 20, 1, 0), (21, 20, 2, 0)])
         .await;
-    check(&[("every", "5s")], &[
-        (5, 5, 1, 0),
-        (6, 5, 2, 0),
-        (8, 5, 3, 0),
-        (10, 10, 1, 0),
-        (11, 10, 2, 0),
-        (13, 10, 3, 0),
-        (15, 15, 1, 0),
-        (16, 15, 2, 0),
-        (18, 15, 3, 0),
-        (20, 20, 1, 0),
-        (21, 20, 2, 0),
-    ])
+    check(
+        &[("every", "5s")],
+        &[
+            (5, 5, 1, 0),
+            (6, 5, 2, 0),
+            (8, 5, 3, 0),
+            (10, 10, 1, 0),
+            (11, 10, 2, 0),
+            (13, 10, 3, 0),
+            (15, 15, 1, 0),
+            (16, 15, 2, 0),
+            (18, 15, 3, 0),
+            (20, 20, 1, 0),
+            (21, 20, 2, 0),
+        ],
+    )
     .await;
 }
 
@@ -295,7 +298,10 @@ async fn a_host_that_is_cut_off_breaks_off_before_another_takes_over() {
     hosts[0].cable.is_cut.store(true, Ordering::SeqCst);
     seconds(30).await;
     let was_first = lattice.calls().len() == 2;
-    assert_eq!(hosts[0].provider.health().await, Health::Unhealthy("the lattice's store does not answer, so that nothing fires".into()));
+    assert_eq!(
+        hosts[0].provider.health().await,
+        Health::Unhealthy("the lattice's store does not answer, so that nothing fires".into())
+    );
     assert_eq!(hosts[1].provider.health().await, Health::Healthy);
     hosts[0].cable.is_cut.store(false, Ordering::SeqCst);
     if !was_first {
@@ -303,7 +309,7 @@ async fn a_host_that_is_cut_off_breaks_off_before_another_takes_over() {
         seconds(30).await;
     }
     seconds(45).await;
-    assert!(lattice.calls().len() >= usize::from(was_first) + 1, "{:?}", lattice.calls());
+    assert!(lattice.calls().len() > usize::from(was_first), "{:?}", lattice.calls());
     assert_eq!(*running.lock().unwrap(), (0, 1), "never two at once");
 }
 
@@ -369,9 +375,8 @@ async fn drain_lets_a_firing_finish_and_leaves_what_it_cannot() {
 
 #[tokio::test(start_paused = true)]
 async fn an_actor_that_runs_nowhere_is_called_again() {
-    let lattice = Lattice::new(|tick| {
-        Box::pin(async move { if tick.attempt < 3 { Err(NOWHERE.to_owned()) } else { Ok(()) } })
-    });
+    let lattice =
+        Lattice::new(|tick| Box::pin(async move { if tick.attempt < 3 { Err(NOWHERE.to_owned()) } else { Ok(()) } }));
     let _hosts = lattice.hosts(2, &[("every", "60s")]).await;
     seconds(110).await;
     assert_eq!(lattice.calls(), [(60, 60, 1, 0), (61, 60, 2, 0), (63, 60, 3, 0)]);

@@ -25,7 +25,7 @@ use crate::result::{Budget, Limits, expect, of_step};
 use crate::statement::{Access, Kind};
 
 use self::pool::{Lease, Pool};
-use self::run::Phase;
+use self::run::{Phase, Request};
 
 /// The longest pause before a transaction is done again; it grows by as much with every attempt.
 const PAUSE: Duration = Duration::from_millis(20);
@@ -84,8 +84,9 @@ impl Postgres {
         let connection = lease.connection();
         let work = async {
             connection.limit_statements(deadline).await?;
-            let (text, params) = (&statement.text, &statement.params);
-            run::statement(connection, text, params, statement.wanted, &mut budget, phase).await
+            let Statement { text, params, wanted, .. } = statement;
+            let request = Request { text, params, wanted: *wanted };
+            run::statement(connection, request, &mut budget, phase).await
         };
         let outcome = run::within(canceller, deadline, phase, work).await;
         if is_in_order(&outcome) {
@@ -94,75 +95,61 @@ impl Postgres {
         outcome
     }
 
-    /// Does all steps in a transaction, once.
-    async fn attempt(
-        &self,
-        steps: &[Step],
-        wanted: Wanted,
-        isolation: Isolation,
-        deadline: Deadline,
-    ) -> Result<Vec<Outcome>, Error> {
-        let mut lease = self.pool.lease(deadline).await?;
-        match self.try_in(&mut lease, steps, wanted, isolation, deadline).await {
-            Ok(outcomes) => {
-                lease.give_back();
-                Ok(outcomes)
-            }
-            Err(error) => {
-                if run::rollback(&mut lease, deadline).await.is_ok() {
-                    lease.give_back();
-                }
-                Err(error)
-            }
+    /// Does the work once.
+    async fn attempt(&self, work: Work<'_>) -> Result<Vec<Outcome>, Error> {
+        let mut lease = self.pool.lease(work.deadline).await?;
+        let result = self.try_in(&mut lease, work).await;
+        let is_in_order = result.is_ok() || run::rollback(&mut lease, work.deadline).await.is_ok();
+        if is_in_order {
+            lease.give_back();
         }
+        result
     }
 
-    async fn try_in(
-        &self,
-        lease: &mut Lease,
-        steps: &[Step],
-        wanted: Wanted,
-        isolation: Isolation,
-        deadline: Deadline,
-    ) -> Result<Vec<Outcome>, Error> {
+    async fn try_in(&self, lease: &mut Lease, work: Work<'_>) -> Result<Vec<Outcome>, Error> {
+        let Work { steps, wanted, isolation, deadline } = work;
         let mut budget = Budget::new(self.settings.limits);
         let (canceller, connection) = (lease.canceller(), lease.connection());
-        let work = async {
+        let all = async {
             run::begin(connection, isolation, self.settings.access, deadline).await?;
             let mut outcomes = Vec::with_capacity(steps.len());
             for (index, step) in (0..).zip(steps) {
-                let (text, params) = (&step.statement, &step.params);
-                let outcome = run::statement(connection, text, params, wanted, &mut budget, Phase::Harmless).await;
+                let request = Request { text: &step.statement, params: &step.params, wanted };
+                let outcome = run::statement(connection, request, &mut budget, Phase::Harmless).await;
                 let outcome = outcome.map_err(|error| of_step(error, index))?;
                 expect(index, step, outcome.affected)?;
                 outcomes.push(outcome);
             }
             Ok(outcomes)
         };
-        let outcomes = run::within(canceller, deadline, Phase::Harmless, work).await?;
+        let outcomes = run::within(canceller, deadline, Phase::Harmless, all).await?;
         run::commit(lease, deadline).await?;
         Ok(outcomes)
     }
 
-    async fn transact(
-        &self,
-        steps: &[Step],
-        wanted: Wanted,
-        isolation: Isolation,
-        deadline: Deadline,
-    ) -> Result<Vec<Outcome>, Error> {
-        let mut attempt = 0;
-        loop {
-            let result = self.attempt(steps, wanted, isolation, deadline).await;
-            let pause = PAUSE * (attempt + 1);
-            let is_last = attempt as usize >= self.settings.retries || Instant::now() + pause >= deadline.stop;
-            match result {
-                Err(Error::Conflict(_)) if !is_last => sleep(pause.mul_f64(rand::random::<f64>())).await,
+    /// Does the work, again after a conflict.
+    async fn transact(&self, work: Work<'_>) -> Result<Vec<Outcome>, Error> {
+        let mut pause = PAUSE;
+        for _ in 0..self.settings.retries {
+            match self.attempt(work).await {
+                Err(Error::Conflict(_)) if Instant::now() + pause < work.deadline.stop => {
+                    sleep(pause.mul_f64(rand::random::<f64>())).await;
+                }
                 result => return result,
             }
-            attempt += 1;
+            pause += PAUSE;
         }
+        self.attempt(work).await
     }
+}
+
+/// A transaction in one call.
+#[derive(Clone, Copy)]
+struct Work<'a> {
+    steps: &'a [Step],
+    wanted: Wanted,
+    isolation: Isolation,
+    deadline: Deadline,
 }
 
 #[async_trait]
@@ -180,7 +167,8 @@ impl Database for Postgres {
             };
         }
         let step = Step { statement: statement.text, params: statement.params, expect: None };
-        let outcomes = self.transact(&[step], statement.wanted, Isolation::ReadCommitted, deadline).await;
+        let (steps, wanted, isolation) = (&[step], statement.wanted, Isolation::ReadCommitted);
+        let outcomes = self.transact(Work { steps, wanted, isolation, deadline }).await;
         outcomes.map(|mut outcomes| outcomes.pop().unwrap_or_default()).map_err(error::of_no_step)
     }
 
@@ -190,7 +178,7 @@ impl Database for Postgres {
         isolation: Isolation,
         deadline: Deadline,
     ) -> Result<Vec<Outcome>, Error> {
-        self.transact(steps, Wanted::Rows, isolation, deadline).await
+        self.transact(Work { steps, wanted: Wanted::Rows, isolation, deadline }).await
     }
 
     async fn begin(&self, isolation: Isolation, deadline: Deadline) -> Result<Box<dyn Session>, Error> {

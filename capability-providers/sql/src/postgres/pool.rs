@@ -80,8 +80,8 @@ impl Pool {
         let opened = timeout_at(deadline.stop, Connection::open(&self.server, &self.connector, timeout, idle)).await;
         let opened = opened.map_err(|_| Error::Unavailable("the server did not answer in time".to_owned()))?;
         opened.map_err(|error| match error::of(&error, Phase::Harmless) {
-            Error::Denied(text) => Error::Denied(text),
-            error => Error::Unavailable(error.to_string()),
+            known @ (Error::Denied(_) | Error::Unavailable(_)) => known,
+            _ => Error::Unavailable(error.to_string()),
         })
     }
 }

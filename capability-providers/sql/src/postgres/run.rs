@@ -4,6 +4,7 @@ use std::pin::pin;
 
 use futures::TryStreamExt as _;
 use tokio::time::{sleep_until, timeout_at};
+use tokio_postgres::types::Type;
 use trellis_interfaces::sql::{Error, Fault, Isolation, Outcome, Value};
 
 use super::connection::Connection;
@@ -47,17 +48,24 @@ pub(super) async fn within<T>(
     }
 }
 
+/// A statement with its parameters, and what is wanted of it.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Request<'a> {
+    pub(super) text: &'a str,
+    pub(super) params: &'a [Value],
+    pub(super) wanted: Wanted,
+}
+
 /// Runs one statement.
 pub(super) async fn statement(
     connection: &mut Connection,
-    text: &str,
-    params: &[Value],
-    wanted: Wanted,
+    request: Request<'_>,
     budget: &mut Budget,
     phase: Phase,
 ) -> Result<Outcome, Error> {
+    let Request { text, params, wanted } = request;
     let statement = connection.prepare(text).await.map_err(|error| error::of(&error, Phase::Harmless))?;
-    let params = bind(params, statement.params().len())?;
+    let params = bind(params, statement.params())?;
     let mut outcome = Outcome::default();
     if wanted == Wanted::Rows {
         check_columns(statement.columns())?;
@@ -83,12 +91,17 @@ pub(super) async fn statement(
     Ok(outcome)
 }
 
-fn bind(params: &[Value], expected: usize) -> Result<Vec<Param>, Error> {
-    if params.len() != expected {
-        let message = format!("the statement has {expected} parameters and was given {}", params.len());
-        return Err(Error::Invalid(Fault { message, code: Some("42601".to_owned()), step: None }));
+fn bind(params: &[Value], types: &[Type]) -> Result<Vec<Param>, Error> {
+    let invalid = |message, code: &str| Error::Invalid(Fault { message, code: Some(code.to_owned()), step: None });
+    let (expected, given) = (types.len(), params.len());
+    if given != expected {
+        return Err(invalid(format!("the statement has {expected} parameters and was given {given}"), "42601"));
     }
-    params.iter().map(Param::new).collect()
+    let params = params.iter().zip(types).map(|(param, ty)| match param {
+        Value::Blob(_) if *ty != Type::BYTEA => Err(invalid(format!("a blob cannot be given for a {ty}"), "42804")),
+        param => Param::new(param),
+    });
+    params.collect()
 }
 
 /// Begins a transaction.

@@ -5,7 +5,7 @@ use trellis_interfaces::sql::{Error, Isolation, Outcome};
 
 use super::Settings;
 use super::pool::Lease;
-use super::run::{self, Phase};
+use super::run::{self, Phase, Request};
 use crate::database::{Session, Statement};
 use crate::deadline::Deadline;
 use crate::result::{Budget, Limits};
@@ -34,7 +34,8 @@ impl Session for Transaction {
         let mut budget = Budget::new(self.limits);
         let (canceller, connection) = (self.lease.canceller(), self.lease.connection());
         let Statement { text, params, wanted, .. } = &statement;
-        let work = run::statement(connection, text, params, *wanted, &mut budget, Phase::Harmless);
+        let request = Request { text, params, wanted: *wanted };
+        let work = run::statement(connection, request, &mut budget, Phase::Harmless);
         run::within(canceller, deadline, Phase::Harmless, work).await
     }
 

@@ -51,12 +51,11 @@ impl fmt::Debug for Param {
 }
 
 impl ToSql for Param {
-    fn to_sql(&self, ty: &Type, out: &mut BytesMut) -> Result<IsNull, Problem> {
+    fn to_sql(&self, _: &Type, out: &mut BytesMut) -> Result<IsNull, Problem> {
         match self {
             Self::Null => return Ok(IsNull::Yes),
             Self::Text(text) => out.put_slice(text.as_bytes()),
-            Self::Blob(bytes) if *ty == Type::BYTEA => out.put_slice(bytes),
-            Self::Blob(_) => return Err(format!("a blob cannot be given for a {ty}").into()),
+            Self::Blob(bytes) => out.put_slice(bytes),
         }
         Ok(IsNull::No)
     }
@@ -101,6 +100,8 @@ impl<'a> FromSql<'a> for Cell {
         match ty.kind() {
             Kind::Domain(inner) => Self::accepts(inner),
             Kind::Enum(_) => true,
+            // What functions without a result return.
+            Kind::Pseudo => *ty == Type::VOID,
             Kind::Simple => {
                 const KNOWN: &[Type] = &[
                     Type::BOOL,
@@ -124,8 +125,7 @@ impl<'a> FromSql<'a> for Cell {
                     Type::JSON,
                     Type::JSONB,
                 ];
-                // What `select pg_sleep(1)` and functions without a result return.
-                KNOWN.contains(ty) || *ty == Type::VOID
+                KNOWN.contains(ty)
             }
             _ => false,
         }

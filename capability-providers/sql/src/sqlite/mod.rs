@@ -123,7 +123,7 @@ impl Sqlite {
         let pool = Arc::new(Pool::new(file.path().to_owned(), settings));
         let database = Self { file, settings, pool };
         // What is wrong with the file shows now rather than with the first call.
-        let probe = database.pool.work(deadline, |connection| run::probe(connection)).await;
+        let probe = database.pool.work(deadline, run::probe).await;
         probe.map_err(|error| LinkError::Unavailable(error.to_string()))?;
         Ok(database)
     }

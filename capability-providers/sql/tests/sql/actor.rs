@@ -28,7 +28,7 @@ pub(crate) fn step(statement: &str, params: &[Value], expect: Option<u64>) -> St
 pub(crate) struct Actor {
     pub(crate) provider: Arc<dyn Provider>,
     pub(crate) link: Link,
-    budget: Duration,
+    pub(crate) budget: Duration,
 }
 
 impl Actor {

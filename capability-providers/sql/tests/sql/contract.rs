@@ -93,8 +93,9 @@ async fn values_have_one_form_whatever_they_were_given_as(backend: &Backend) {
 
 async fn parameters_go_by_their_number(backend: &Backend) {
     let actor = backend.actor("numbers").await;
-    let rows = actor.query("select cast($2 as text), cast($1 as text), cast($2 as text)", &[text("a"), text("b")]);
-    assert_eq!(rows.await.unwrap().rows, [[text("b"), text("a"), text("b")]]);
+    let statement = "select cast($2 as text), cast($1 as text), cast($2 as text)";
+    let rows = actor.query(statement, &[text("a"), text("b")]).await.unwrap();
+    assert_eq!(rows.rows, [[text("b"), text("a"), text("b")]]);
     for (statement, params) in [
         ("select cast($1 as text)", vec![]),
         ("select cast($1 as text)", vec![text("a"), text("b")]),

@@ -44,7 +44,7 @@ impl Server {
                 return self;
             }
             assert!(start.elapsed() < PATIENCE, "{}", String::from_utf8_lossy(&output.stderr));
-            std::thread::sleep(Duration::from_millis(20));
+            std::thread::park_timeout(Duration::from_millis(20));
         }
     }
 
