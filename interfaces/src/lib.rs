@@ -8,5 +8,6 @@
 
 pub mod http;
 pub mod keyvalue;
+pub mod messaging;
 pub mod sql;
 pub mod timer;

@@ -15,6 +15,7 @@ const MAY_DEPEND_ON: &[(&str, &[&str])] = &[
     ("trellis-provider-sdk", &["trellis-lattice", "trellis-interfaces"]),
     ("trellis-provider-http-server", &["trellis-provider-sdk", "trellis-interfaces"]),
     ("trellis-provider-keyvalue", &["trellis-provider-sdk", "trellis-interfaces"]),
+    ("trellis-provider-messaging", &["trellis-provider-sdk", "trellis-interfaces"]),
     ("trellis-provider-sql", &["trellis-provider-sdk", "trellis-interfaces"]),
     ("trellis-provider-timer", &["trellis-provider-sdk", "trellis-interfaces"]),
     ("trellis-host", &["trellis-lattice", "trellis-interfaces", "trellis-provider-sdk"]),
@@ -27,12 +28,14 @@ const MAY_DEPEND_ON: &[(&str, &[&str])] = &[
             "trellis-provider-sdk",
             "trellis-provider-http-server",
             "trellis-provider-keyvalue",
+            "trellis-provider-messaging",
             "trellis-provider-sql",
             "trellis-provider-timer",
             "trellis-host",
             "trellis-wadm",
         ],
     ),
+    ("trellis-example-dice", &["trellis-provider-sdk"]),
     ("trellis-tests", &[]),
     ("xtask", &[]),
 ];
@@ -48,11 +51,11 @@ const MAY_USE_IN_TESTS: &[(&str, &[&str])] = &[
 
 /// External crates that only the named crates of ours may depend on (beside what only measures or tests).
 const KEPT_TO: &[(&str, &[&str])] = &[
-    ("async-nats", &["trellis-lattice"]),
+    ("async-nats", &["trellis-lattice", "trellis-provider-keyvalue", "trellis-provider-messaging"]),
     ("wasmtime", &["trellis-host"]),
     ("wasmtime-wasi", &["trellis-host"]),
     ("wasmtime-wasi-http", &["trellis-host"]),
-    ("redb", &["trellis-lattice", "trellis-provider-keyvalue"]),
+    ("redb", &["trellis-lattice", "trellis-provider-keyvalue", "trellis-provider-messaging"]),
     ("rusqlite", &["trellis-provider-sql"]),
     ("tokio-postgres", &["trellis-provider-sql"]),
     ("clap", &["trellis", "xtask"]),

@@ -13,6 +13,7 @@ mod guests;
 mod nats;
 mod package;
 mod postgres;
+mod redis;
 mod registry;
 mod step;
 mod test;

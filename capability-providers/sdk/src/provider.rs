@@ -1,5 +1,6 @@
 //! The [`Provider`] trait, and what a provider is given when it starts.
 
+use std::borrow::Cow;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -7,7 +8,8 @@ use std::time::Duration;
 use async_trait::async_trait;
 
 use crate::{
-    ActiveLink, Answer, Args, Call, CallError, EntityId, Interface, Invocation, LinkError, Records, StringMap,
+    ActiveLink, Answer, Args, Call, CallError, EntityId, Interface, Invocation, LinkError, Records, SecretMap,
+    StringMap,
 };
 
 /// What a provider calls actors with.
@@ -24,6 +26,8 @@ pub struct Environment {
     pub id: EntityId,
     /// Its configs merged, later ones over earlier ones.
     pub config: StringMap,
+    /// Its own secrets as they are when it starts; its links have them as they are later.
+    pub secrets: SecretMap,
     /// A directory of its own, mode 0700; exists.
     pub data_dir: PathBuf,
     /// To call actors with.
@@ -36,7 +40,7 @@ pub struct Environment {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Description {
     /// For people, e.g. `key-value (embedded)`.
-    pub name: &'static str,
+    pub name: Cow<'static, str>,
     /// The interfaces it serves to actors that link to it.
     pub serves: Vec<Interface>,
     /// The interfaces of actors that it calls over its links.

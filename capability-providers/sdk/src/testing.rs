@@ -13,7 +13,7 @@ use serde::de::DeserializeOwned;
 
 use crate::{
     ActiveLink, Answer, Args, Body, Call, CallError, Caller, Context, Encoding, EntityId, Environment, Head, Interface,
-    Invocation, Link, LinkName, Record, RecordError, Records, Role, StringMap, wire,
+    Invocation, Link, LinkName, Record, RecordError, Records, Role, SecretMap, SecretValue, StringMap, wire,
 };
 
 /// Whether a host would let a call through is not asked here: this is the time that calls have.
@@ -53,18 +53,30 @@ pub fn link(source: &str, target: &str, interfaces: &[&str]) -> Link {
 
 /// A link as the provider at its source sees it.
 pub fn as_source(link: Link, pairs: &[(&str, &str)]) -> ActiveLink {
-    ActiveLink { link, role: Role::Source, config: config(pairs) }
+    ActiveLink { link, role: Role::Source, config: config(pairs), secrets: SecretMap::new() }
 }
 
 /// A link as the provider at its target sees it.
 pub fn as_target(link: Link, pairs: &[(&str, &str)]) -> ActiveLink {
-    ActiveLink { link, role: Role::Target, config: config(pairs) }
+    ActiveLink { link, role: Role::Target, config: config(pairs), secrets: SecretMap::new() }
+}
+
+/// The same link with these secrets.
+pub fn with_secrets(mut link: ActiveLink, pairs: &[(&str, &str)]) -> ActiveLink {
+    link.secrets = pairs.iter().map(|&(name, value)| (name.to_owned(), SecretValue::text(value))).collect();
+    link
 }
 
 /// What a provider is started with.
 pub fn environment(id: &str, data_dir: &std::path::Path, caller: Arc<dyn Caller>) -> Environment {
-    let (id, config) = (self::id(id), StringMap::new());
-    Environment { id, config, data_dir: data_dir.to_owned(), caller, records: records() }
+    Environment {
+        id: self::id(id),
+        config: StringMap::new(),
+        secrets: SecretMap::new(),
+        data_dir: data_dir.to_owned(),
+        caller,
+        records: records(),
+    }
 }
 
 /// Records in memory. Environments that are given clones of one share them, as instances on several hosts do.

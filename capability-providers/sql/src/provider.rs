@@ -30,6 +30,9 @@ pub const NAME: &str = "sql";
 /// How long a link may take to open its database, migrations included.
 const OPEN: Duration = Duration::from_secs(9);
 
+/// The keys that may be secrets.
+const SECRETS: [&str; 2] = ["url", "password"];
+
 /// Makes SQL providers.
 pub fn factory() -> Factory {
     Arc::new(|environment| Ok(Arc::new(Sql::start(environment))))
@@ -75,10 +78,16 @@ impl Sql {
         self.links.load().get(&(source.clone(), name.clone())).cloned()
     }
 
-    /// The link's config over the provider's own.
+    /// The link's config over the provider's own, and over both the secrets that a database is opened with.
     fn merged(&self, link: &ActiveLink) -> StringMap {
         let mut config = self.environment.config.clone();
         config.extend(link.config.iter().map(|(key, value)| (key.clone(), value.clone())));
+        for key in SECRETS {
+            let secret = link.secrets.get(key).or_else(|| self.environment.secrets.get(key));
+            if let Some(text) = secret.and_then(|secret| std::str::from_utf8(secret.reveal()).ok()) {
+                config.insert(key.to_owned(), text.to_owned());
+            }
+        }
         config
     }
 
@@ -136,7 +145,7 @@ impl Sql {
 impl Provider for Sql {
     fn description(&self) -> Description {
         let serves = vec![Interface::parse(DATABASE).expect("a constant of ours")];
-        Description { name: "SQL (SQLite, PostgreSQL)", serves, calls: Vec::new() }
+        Description { name: "SQL (SQLite, PostgreSQL)".into(), serves, calls: Vec::new() }
     }
 
     async fn link_up(&self, link: &ActiveLink) -> Result<(), LinkError> {

@@ -103,7 +103,7 @@ impl Timer {
 impl Provider for Timer {
     fn description(&self) -> Description {
         let calls = vec![Interface::parse(HANDLER).expect("a constant of ours")];
-        Description { name: "timer", serves: Vec::new(), calls }
+        Description { name: "timer".into(), serves: Vec::new(), calls }
     }
 
     async fn link_up(&self, link: &ActiveLink) -> Result<(), LinkError> {
