@@ -39,7 +39,11 @@ impl Actor {
     ) -> Result<Self, LinkError> {
         let link = link(actor, "sql", &["trellis:sql/database"]);
         provider.link_up(&as_target(link.clone(), pairs)).await?;
-        Ok(Self { provider: Arc::clone(provider), link, budget: Duration::from_secs(10) })
+        Ok(Self::of(provider, link))
+    }
+
+    pub(crate) fn of(provider: &Arc<dyn Provider>, link: Link) -> Self {
+        Self { provider: Arc::clone(provider), link, budget: Duration::from_secs(10) }
     }
 
     pub(crate) fn within(&self, budget: Duration) -> Self {

@@ -4,6 +4,7 @@ use std::time::{Duration, Instant};
 
 use rustix::process::Signal;
 use trellis_interfaces::sql::{Error, Value};
+use trellis_provider_sdk::testing::{as_target, with_secrets};
 
 use crate::actor::{Actor, int};
 use crate::backend::Backend;
@@ -97,6 +98,44 @@ async fn wrong_credentials_fail_the_link_and_are_not_shown() {
     let nowhere = [("backend", "postgres"), ("url", "postgres://carol@127.0.0.1:1/carol")];
     let error = Actor::try_linked(&backend.provider, "dave", &nowhere).await.err().unwrap().to_string();
     assert!(error.contains("refused"), "{error}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_encrypted_connection_is_to_the_server_that_is_meant() {
+    let (backend, (server, certificate)) = (Backend::sqlite(), Server::start_with_tls());
+    server.add_user("erin");
+    let url = format!("postgres://erin:pw-erin@localhost:{}/erin?sslmode=require", server.port);
+    let pairs = [("backend", "postgres"), ("url", url.as_str()), ("tls-ca", certificate.to_str().unwrap())];
+    let actor = Actor::try_linked(&backend.provider, "erin", &pairs).await.unwrap();
+    let is_encrypted = "select ssl from pg_stat_ssl where pid = pg_backend_pid()";
+    assert_eq!(actor.one(is_encrypted, &[]).await, Value::Boolean(true));
+    let error = Actor::try_linked(&backend.provider, "unknown", &pairs[..2]).await.err().unwrap().to_string();
+    assert!(error.contains("certificate"), "{error}");
+    let plain = Server::start();
+    plain.add_user("erin");
+    let url = format!("postgres://erin:pw-erin@localhost:{}/erin?sslmode=require", plain.port);
+    let pairs = [pairs[0], ("url", url.as_str()), pairs[2]];
+    let error = Actor::try_linked(&backend.provider, "plain", &pairs).await.err().unwrap().to_string();
+    assert!(error.contains("TLS"), "{error}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_password_may_be_a_secret_and_a_new_one_is_used() {
+    let (backend, server) = (Backend::sqlite(), Server::start());
+    server.add_user("frank");
+    let url = format!("postgres://frank@127.0.0.1:{}/frank", server.port);
+    let link = trellis_provider_sdk::testing::link("frank", "sql", &["trellis:sql/database"]);
+    let with = |password| {
+        let active = as_target(link.clone(), &[("backend", "postgres"), ("url", url.as_str())]);
+        with_secrets(active, &[("password", password)])
+    };
+    let error = backend.provider.link_up(&with("guessed")).await.unwrap_err().to_string();
+    assert!(error.contains("password") && !error.contains("guessed"), "{error}");
+    backend.provider.link_up(&with("pw-frank")).await.unwrap();
+    server.admin("postgres", "alter role frank password 'changed'");
+    backend.provider.link_up(&with("changed")).await.unwrap();
+    let actor = Actor::of(&backend.provider, link.clone());
+    assert_eq!(actor.one("select cast(1 as integer)", &[]).await, int(1));
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -19,6 +19,28 @@ pub(crate) struct Server {
 
 impl Server {
     pub(crate) fn start() -> Self {
+        Self::start_with(|_| &[])
+    }
+
+    /// With a certificate for `localhost`, and the path of it.
+    pub(crate) fn start_with_tls() -> (Self, PathBuf) {
+        let server = Self::start_with(|data| {
+            let made = rcgen::generate_simple_self_signed(vec!["localhost".to_owned()]).unwrap();
+            for (name, text) in [("server.crt", made.cert.pem()), ("server.key", made.signing_key.serialize_pem())] {
+                let path = data.join(name);
+                std::fs::write(&path, text).unwrap();
+                std::fs::set_permissions(&path, std::os::unix::fs::PermissionsExt::from_mode(0o600)).unwrap();
+                if let Some((uid, gid)) = other_user() {
+                    std::os::unix::fs::chown(&path, Some(uid), Some(gid)).unwrap();
+                }
+            }
+            &["ssl=on"]
+        });
+        let certificate = server.directory.path().join("data/server.crt");
+        (server, certificate)
+    }
+
+    fn start_with(prepare: impl Fn(&Path) -> &'static [&'static str]) -> Self {
         let directory = tempfile::tempdir().unwrap();
         if let Some((uid, gid)) = other_user() {
             std::os::unix::fs::chown(directory.path(), Some(uid), Some(gid)).unwrap();
@@ -32,7 +54,8 @@ impl Server {
         let output = initdb.output().unwrap();
         assert!(output.status.success(), "initdb: {}", String::from_utf8_lossy(&output.stderr));
         let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-        let process = run(directory.path(), port);
+        let settings = prepare(&directory.path().join("data"));
+        let process = run(directory.path(), port, settings);
         Self { directory, port, process }.ready()
     }
 
@@ -114,7 +137,7 @@ pub(crate) struct Stopped {
 
 impl Stopped {
     pub(crate) fn start_again(self) -> Server {
-        let process = run(self.directory.path(), self.port);
+        let process = run(self.directory.path(), self.port, &[]);
         Server { directory: self.directory, port: self.port, process }.ready()
     }
 }
@@ -129,10 +152,11 @@ impl Drop for Server {
     }
 }
 
-fn run(directory: &Path, port: u16) -> Child {
+fn run(directory: &Path, port: u16, settings: &[&str]) -> Child {
     let mut command = program("postgres");
     command.arg("-D").arg(directory.join("data")).args(["-h", "127.0.0.1", "-p", &port.to_string(), "-k", ""]);
-    for setting in ["fsync=off", "max_connections=50", "dynamic_shared_memory_type=mmap", "shared_buffers=16MB"] {
+    let usual = ["fsync=off", "max_connections=50", "dynamic_shared_memory_type=mmap", "shared_buffers=16MB"];
+    for setting in usual.iter().chain(settings) {
         command.args(["-c", setting]);
     }
     let log = std::fs::File::create(directory.join("log")).unwrap();
