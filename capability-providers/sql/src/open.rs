@@ -113,8 +113,8 @@ impl Drop for Entry {
     }
 }
 
-/// Owns a transaction until it ends.
-async fn own(mut session: Box<dyn Session>, mut requests: mpsc::Receiver<Request>, idle: Duration, _entry: Entry) {
+/// Owns a transaction until it ends. Its place is free when the caller is told.
+async fn own(mut session: Box<dyn Session>, mut requests: mpsc::Receiver<Request>, idle: Duration, entry: Entry) {
     loop {
         let request = tokio::select! {
             request = requests.recv() => request,
@@ -124,26 +124,25 @@ async fn own(mut session: Box<dyn Session>, mut requests: mpsc::Receiver<Request
             let _ = session.rollback(Deadline::within(Instant::now(), ROLLBACK)).await;
             return;
         };
-        let outcome = match command {
-            Command::Run(statement) => tokio::select! {
-                outcome = session.run(statement, deadline) => outcome,
-                // The caller has left and may never come back; dropping the session undoes it.
-                () = reply.closed() => return,
-            },
-            Command::Commit => {
-                let _ = reply.send(session.commit(deadline).await.map(|()| Outcome::default()));
-                return;
+        let end = match command {
+            Command::Run(statement) => {
+                let outcome = tokio::select! {
+                    outcome = session.run(statement, deadline) => outcome,
+                    // The caller has left and may never come back; dropping the session undoes it.
+                    () = reply.closed() => return,
+                };
+                let Err(error) = outcome else {
+                    let _ = reply.send(outcome);
+                    continue;
+                };
+                let _ = session.rollback(Deadline::within(Instant::now(), ROLLBACK)).await;
+                Err(error)
             }
-            Command::Rollback => {
-                let _ = reply.send(session.rollback(deadline).await.map(|()| Outcome::default()));
-                return;
-            }
+            Command::Commit => session.commit(deadline).await,
+            Command::Rollback => session.rollback(deadline).await,
         };
-        if outcome.is_err() {
-            let _ = session.rollback(Deadline::within(Instant::now(), ROLLBACK)).await;
-            let _ = reply.send(outcome);
-            return;
-        }
-        let _ = reply.send(outcome);
+        drop(entry);
+        let _ = reply.send(end.map(|()| Outcome::default()));
+        return;
     }
 }
