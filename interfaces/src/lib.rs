@@ -9,3 +9,5 @@
 pub mod http;
 pub mod keyvalue;
 pub mod messaging;
+pub mod sql;
+pub mod timer;

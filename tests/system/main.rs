@@ -17,6 +17,8 @@ mod providers;
 mod relay;
 mod resume;
 mod secrets;
+mod sql;
 mod support;
+mod timer;
 mod tools;
 mod two_hosts;

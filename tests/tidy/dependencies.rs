@@ -16,6 +16,8 @@ const MAY_DEPEND_ON: &[(&str, &[&str])] = &[
     ("trellis-provider-http-server", &["trellis-provider-sdk", "trellis-interfaces"]),
     ("trellis-provider-keyvalue", &["trellis-provider-sdk", "trellis-interfaces"]),
     ("trellis-provider-messaging", &["trellis-provider-sdk", "trellis-interfaces"]),
+    ("trellis-provider-sql", &["trellis-provider-sdk", "trellis-interfaces"]),
+    ("trellis-provider-timer", &["trellis-provider-sdk", "trellis-interfaces"]),
     ("trellis-host", &["trellis-lattice", "trellis-interfaces", "trellis-provider-sdk"]),
     ("trellis-wadm", &["trellis-lattice"]),
     (
@@ -27,6 +29,8 @@ const MAY_DEPEND_ON: &[(&str, &[&str])] = &[
             "trellis-provider-http-server",
             "trellis-provider-keyvalue",
             "trellis-provider-messaging",
+            "trellis-provider-sql",
+            "trellis-provider-timer",
             "trellis-host",
             "trellis-wadm",
         ],
@@ -52,6 +56,8 @@ const KEPT_TO: &[(&str, &[&str])] = &[
     ("wasmtime-wasi", &["trellis-host"]),
     ("wasmtime-wasi-http", &["trellis-host"]),
     ("redb", &["trellis-lattice", "trellis-provider-keyvalue", "trellis-provider-messaging"]),
+    ("rusqlite", &["trellis-provider-sql"]),
+    ("tokio-postgres", &["trellis-provider-sql"]),
     ("clap", &["trellis", "xtask"]),
 ];
 

@@ -6,7 +6,7 @@ use anyhow::Result;
 
 use crate::environment::Environment;
 use crate::workspace::Workspace;
-use crate::{guests, nats, package, redis, registry, step, test};
+use crate::{guests, nats, package, postgres, redis, registry, step, test};
 
 /// One thing that some command needs.
 struct Check {
@@ -58,6 +58,11 @@ fn checks(workspace: &Workspace, environment: &Environment) -> Vec<Check> {
         Some(Err(error)) => Err(format!("{error:#}")),
         None => Err("`cargo xtask test` fetches it, or: apt-get install docker-registry".to_owned()),
     };
+    let postgres = match postgres::find(environment).map(|postgres| package::version(&postgres)) {
+        Some(Ok(version)) => Ok(version),
+        Some(Err(error)) => Err(format!("{error:#}")),
+        None => Err("`cargo xtask test` fetches it, or: apt-get install postgresql".to_owned()),
+    };
     let nextest = match test::has_nextest(workspace) {
         true => Ok("installed".to_owned()),
         false => Err("`cargo xtask test` takes `cargo test`; quicker: cargo install cargo-nextest".to_owned()),
@@ -75,6 +80,7 @@ fn checks(workspace: &Workspace, environment: &Environment) -> Vec<Check> {
         Check { name: "nats-server", found: server, need: Need::Helpful },
         Check { name: "redis-server", found: redis, need: Need::Helpful },
         Check { name: "docker-registry", found: registry, need: Need::Helpful },
+        Check { name: "postgresql", found: postgres, need: Need::Helpful },
         Check { name: "cargo-nextest", found: nextest, need: Need::Helpful },
         program("wasmtime", "`cargo xtask bench` then leaves out `wasmtime serve`", Need::Helpful),
         Check { name: "trellis", found: built, need: Need::Helpful },

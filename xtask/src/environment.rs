@@ -21,6 +21,8 @@ pub(crate) struct Environment {
     pub(crate) redis_server: Option<PathBuf>,
     /// `TRELLIS_DOCKER_REGISTRY`: a docker-registry to test with.
     pub(crate) docker_registry: Option<PathBuf>,
+    /// `TRELLIS_POSTGRES`: the server program of a PostgreSQL to test with.
+    pub(crate) postgres: Option<PathBuf>,
     /// The folders of `PATH`.
     search_path: Vec<PathBuf>,
 }
@@ -39,6 +41,7 @@ impl Environment {
             nats_server: path("TRELLIS_NATS_SERVER"),
             redis_server: path("TRELLIS_REDIS_SERVER"),
             docker_registry: path("TRELLIS_DOCKER_REGISTRY"),
+            postgres: path("TRELLIS_POSTGRES"),
             search_path: env::var_os("PATH").map(|path| env::split_paths(&path).collect()).unwrap_or_default(),
         }
     }

@@ -38,6 +38,29 @@ pub(crate) fn fetch(program: &'static str, environment: &Environment) -> Result<
     keep(&unpacked, program, environment)
 }
 
+/// Fetches a package with all that it needs and is not installed here, and unpacks them into the folder `kept`.
+pub(crate) fn fetch_tree(package: &str, kept: &Path, environment: &Environment) -> Result<()> {
+    environment.find_program("apt-get").context("there is no apt-get on PATH")?;
+    let place = tempfile::tempdir()?;
+    let log = place.path().join("log");
+    let mut update = apt_get(place.path(), &["update"])?;
+    step::run_logged("fetching Debian's lists of packages", &mut update, &log, FETCH_DEADLINE)?;
+    let arguments =
+        ["-y", "--no-install-recommends", "--download-only", "-o", "Debug::NoLocking=1", "install", package];
+    let mut download = apt_get(place.path(), &arguments)?;
+    step::run_logged(&format!("fetching Debian's {package}"), &mut download, &log, FETCH_DEADLINE)?;
+    let unpacked = kept.with_extension("new");
+    if unpacked.exists() {
+        fs::remove_dir_all(&unpacked)?;
+    }
+    fs::create_dir_all(&unpacked)?;
+    for archive in find_files(place.path(), |name| name.ends_with(".deb")) {
+        step::output(Command::new("dpkg-deb").arg("-x").arg(&archive).arg(&unpacked))?;
+    }
+    fs::rename(&unpacked, kept)?;
+    Ok(())
+}
+
 /// apt-get with lists and caches of its own in `place`: a fresh machine has none, and may not let us write its own.
 fn apt_get(place: &Path, arguments: &[&str]) -> Result<Command> {
     let (lists, cache) = (place.join("lists"), place.join("cache"));

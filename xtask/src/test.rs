@@ -9,7 +9,7 @@ use anyhow::{Context, Result};
 
 use crate::environment::Environment;
 use crate::workspace::Workspace;
-use crate::{guests, nats, package, redis, registry, step};
+use crate::{guests, nats, package, postgres, redis, registry, step};
 
 /// The tests by published clients of lattice v1: a workspace of its own.
 const CLIENTS: &str = "tests/clients/Cargo.toml";
@@ -35,6 +35,7 @@ pub(crate) fn run(workspace: &Workspace, environment: &Environment, extent: Exte
     let server = summary.step("nats-server", || find_nats(environment));
     let redis = summary.step("redis-server", || find_redis(environment));
     let registry = summary.step("docker-registry", || find_registry(environment));
+    let postgres = summary.step("postgresql", || find_postgres(environment));
     let guests = summary.step("guests", || guests::build(workspace, environment));
     // Without the tests' own dependencies it would be another build of the same crates.
     let built = summary
@@ -43,14 +44,14 @@ pub(crate) fn run(workspace: &Workspace, environment: &Environment, extent: Exte
         Extent::Whole => summary.optional_step("other languages", || guests::build_foreign(workspace, environment)),
         Extent::Quick => None,
     };
-    match (server, redis, registry, guests, built) {
-        (Some(server), Some(redis), Some(registry), Some(_), Some(())) => {
+    match (server, redis, registry, postgres, guests, built) {
+        (Some(server), Some(redis), Some(registry), Some(postgres), Some(_), Some(())) => {
             let selection = match (extent, foreign) {
                 (Extent::Whole, Some(_)) => Selection::Everything,
                 (Extent::Whole, None) => Selection::NoForeignActors,
                 (Extent::Quick, _) => Selection::NoWholeSystem,
             };
-            let servers = Servers { nats: &server, redis: &redis, registry: &registry };
+            let servers = Servers { nats: &server, redis: &redis, registry: &registry, postgres: &postgres };
             summary.step("tests", || run_tests(workspace, environment, servers, selection));
             if extent == Extent::Whole {
                 summary.step("clients", || run_clients(workspace, servers));
@@ -87,6 +88,12 @@ fn find_registry(environment: &Environment) -> Result<PathBuf> {
     Ok(registry)
 }
 
+fn find_postgres(environment: &Environment) -> Result<PathBuf> {
+    let postgres = postgres::prepare(environment)?;
+    eprintln!("    {} ({})", package::version(&postgres)?, postgres.display());
+    Ok(postgres)
+}
+
 /// Which tests are run.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Selection {
@@ -103,6 +110,7 @@ struct Servers<'a> {
     nats: &'a Path,
     redis: &'a Path,
     registry: &'a Path,
+    postgres: &'a Path,
 }
 
 /// Drives the `trellis` that was built with the published clients.
@@ -128,6 +136,7 @@ fn run_tests(
         cargo_test(workspace, selection)
     };
     command.env("TRELLIS_NATS_SERVER", servers.nats).env("TRELLIS_DOCKER_REGISTRY", servers.registry);
+    command.env("TRELLIS_POSTGRES", servers.postgres);
     step::run(command.env("PATH", &search_path))
 }
 

@@ -13,6 +13,7 @@ pub mod wire;
 mod args;
 mod link;
 mod provider;
+mod records;
 
 pub use async_trait::async_trait;
 pub use trellis_lattice::body::Body;
@@ -29,6 +30,7 @@ pub use crate::args::Args;
 pub use crate::link::{ActiveLink, LinkError, Role, SecretMap};
 pub use crate::process::run;
 pub use crate::provider::{Caller, Description, Environment, Factory, Health, Provider};
+pub use crate::records::{Record, RecordError, Records};
 
 /// Compiles what the README shows.
 #[cfg(doctest)]

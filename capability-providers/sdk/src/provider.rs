@@ -8,7 +8,8 @@ use std::time::Duration;
 use async_trait::async_trait;
 
 use crate::{
-    ActiveLink, Answer, Args, Call, CallError, EntityId, Interface, Invocation, LinkError, SecretMap, StringMap,
+    ActiveLink, Answer, Args, Call, CallError, EntityId, Interface, Invocation, LinkError, Records, SecretMap,
+    StringMap,
 };
 
 /// What a provider calls actors with.
@@ -31,6 +32,8 @@ pub struct Environment {
     pub data_dir: PathBuf,
     /// To call actors with.
     pub caller: Arc<dyn Caller>,
+    /// What it shares with the instances of it on other hosts.
+    pub records: Arc<dyn Records>,
 }
 
 /// What a provider is.

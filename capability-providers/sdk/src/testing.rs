@@ -1,17 +1,19 @@
 //! To drive a provider in a test, without a host: links as a host would put them, calls as actors would make them,
 //! and actors that are closures.
 
-use std::sync::Arc;
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
+use bytes::Bytes;
 use futures::future::BoxFuture;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use crate::{
     ActiveLink, Answer, Args, Body, Call, CallError, Caller, Context, Encoding, EntityId, Environment, Head, Interface,
-    Invocation, Link, LinkName, Role, SecretMap, SecretValue, StringMap, wire,
+    Invocation, Link, LinkName, Record, RecordError, Records, Role, SecretMap, SecretValue, StringMap, wire,
 };
 
 /// Whether a host would let a call through is not asked here: this is the time that calls have.
@@ -73,6 +75,33 @@ pub fn environment(id: &str, data_dir: &std::path::Path, caller: Arc<dyn Caller>
         secrets: SecretMap::new(),
         data_dir: data_dir.to_owned(),
         caller,
+        records: records(),
+    }
+}
+
+/// Records in memory. Environments that are given clones of one share them, as instances on several hosts do.
+pub fn records() -> Arc<dyn Records> {
+    Arc::new(MemoryRecords::default())
+}
+
+#[derive(Default)]
+struct MemoryRecords(Mutex<HashMap<String, Record>>);
+
+#[async_trait]
+impl Records for MemoryRecords {
+    async fn read(&self, key: &str) -> Result<Option<Record>, RecordError> {
+        Ok(self.0.lock().unwrap_or_else(PoisonError::into_inner).get(key).cloned())
+    }
+
+    async fn write(&self, key: &str, value: Bytes, expected: Option<u64>) -> Result<u64, RecordError> {
+        let mut records = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let present = records.get(key).map(|record| record.revision);
+        if present != expected {
+            return Err(RecordError::Conflict);
+        }
+        let revision = present.unwrap_or_default() + 1;
+        records.insert(key.to_owned(), Record { value, revision });
+        Ok(revision)
     }
 }
 

@@ -12,6 +12,7 @@ use tokio_util::task::AbortOnDropHandle;
 use trellis_lattice::id::{ConfigName, EntityId, HostId, LatticeName};
 use trellis_lattice::message::command::StringMap;
 use trellis_provider_sdk as sdk;
+use trellis_provider_sdk::process::WithRecords;
 
 use super::process::{Keeper, Plan};
 use super::program::Programs;
@@ -21,6 +22,7 @@ use super::supervisor::Supervisor;
 use super::{Running, builtin};
 use crate::announce::Announcer;
 use crate::error::{Error, ErrorKind, Result};
+use crate::records::Records;
 use crate::router::{ProviderCaller, Router};
 use crate::secrets::Vault;
 
@@ -53,6 +55,8 @@ pub(crate) struct Start<'a> {
     pub(crate) lattice: &'a LatticeName,
     /// Links, configs and secrets.
     pub(crate) vault: &'a Arc<Vault>,
+    /// For what its instances share.
+    pub(crate) records: &'a Records,
     /// For its calls.
     pub(crate) router: &'a Arc<Router>,
     /// For its health and its links' failures.
@@ -74,6 +78,7 @@ pub(crate) async fn start(with: Start<'_>, spec: Spec) -> Result<Arc<Running>> {
                 secrets: spec.secrets,
                 data_dir: spec.data_dir,
                 caller: ProviderCaller::new(spec.id.clone(), Arc::clone(with.router)),
+                records: with.records.of_provider(&spec.id),
             };
             (builtin::make(factory, environment).await?, None)
         }
@@ -129,7 +134,10 @@ async fn plan(with: &Start<'_>, reference: Reference<'_>, spec: &Spec) -> Result
         secrets: spec.secrets.clone(),
         data_dir,
         native: Arc::clone(native),
-        caller: ProviderCaller::new(spec.id.clone(), Arc::clone(with.router)),
+        caller: WithRecords::new(
+            ProviderCaller::new(spec.id.clone(), Arc::clone(with.router)),
+            with.records.of_provider(&spec.id),
+        ),
     })
 }
 

@@ -1,10 +1,11 @@
-//! The keys of the records: `link.<source>.<hash>.<hash>`, `config.<name>`, `secret.<name>`, `claims.<public key>`.
+//! The keys of the records: `link.<source>.<hash>.<hash>`, `config.<name>`, `secret.<name>`, `claims.<public key>`,
+//! `provider.<id>.<hash>`.
 
 use trellis_lattice::id::{ConfigName, EntityId, LinkName, SecretName};
 use trellis_lattice::message::link::Link;
 use trellis_lattice::store::Key;
 
-pub(super) use trellis_lattice::message::record::{CLAIMS, CONFIGS, LINKS, SECRETS};
+pub(super) use trellis_lattice::message::record::{CLAIMS, CONFIGS, LINKS, PROVIDERS, SECRETS};
 
 /// The key of `link`: from source, name, package and target, so that writers of different links never meet.
 pub(super) fn link(link: &Link) -> Key {
@@ -30,6 +31,11 @@ pub(super) fn secret(name: &SecretName) -> Key {
 /// The key of the claims of `subject`, a public nkey.
 pub(super) fn claims(subject: &str) -> Key {
     parse(&format!("{CLAIMS}{subject}"))
+}
+
+/// The key of what `provider` calls `name`, which may be any text.
+pub(super) fn own(provider: &EntityId, name: &str) -> Key {
+    parse(&format!("{PROVIDERS}{provider}.{}", short_hash(&[name])))
 }
 
 fn parse(text: &str) -> Key {

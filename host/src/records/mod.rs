@@ -6,6 +6,7 @@
 mod follow;
 mod kept;
 mod key;
+mod own;
 mod secrets;
 mod write;
 

@@ -79,6 +79,7 @@ fn with(context: &Context) -> Start<'_> {
             dir: &context.config.data_dir,
         },
         host: &context.host,
+        records: &context.records,
         lattice: &context.config.lattice,
         vault: &context.vault,
         router: &context.router,

@@ -11,3 +11,6 @@ pub const SECRETS: &str = "secret.";
 
 /// The claims of an actor, as JSON.
 pub const CLAIMS: &str = "claims.";
+
+/// What the instances of a provider share, as bytes of theirs.
+pub const PROVIDERS: &str = "provider.";

@@ -16,6 +16,7 @@ use trellis_lattice::message::invocation::new_id;
 
 use super::channel::{Channel, Serve};
 use super::control::{Bootstrap, Order, VERSION, Word};
+use super::records::FromHost;
 use crate::{
     Answer, Args, Call, CallError, Caller, Encoding, Environment, Factory, Head, Health, Invocation, LinkError,
     Provider,
@@ -129,8 +130,9 @@ async fn bootstrap(orders: &mut mpsc::Receiver<Bytes>) -> Result<Bootstrap, RunE
 
 async fn make(factory: &Factory, bootstrap: Bootstrap, channel: Weak<Channel>) -> Result<Arc<dyn Provider>, LinkError> {
     let Bootstrap { provider_id: id, config, secrets, data_dir, .. } = bootstrap;
-    let caller = Arc::new(ToHost { id: id.clone(), channel });
-    let environment = Environment { id, config, secrets, data_dir, caller };
+    let caller: Arc<dyn Caller> = Arc::new(ToHost { id: id.clone(), channel });
+    let records = Arc::new(FromHost { id: id.clone(), caller: Arc::clone(&caller) });
+    let environment = Environment { id, config, secrets, data_dir, caller, records };
     let factory = Arc::clone(factory);
     // A factory may block (open a file); the socket is to be read meanwhile.
     tokio::task::spawn_blocking({
