@@ -6,5 +6,6 @@
 
 #![forbid(unsafe_code)]
 
+pub mod blobstore;
 pub mod http;
 pub mod keyvalue;

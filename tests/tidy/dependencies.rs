@@ -15,6 +15,7 @@ const MAY_DEPEND_ON: &[(&str, &[&str])] = &[
     ("trellis-provider-sdk", &["trellis-lattice", "trellis-interfaces"]),
     ("trellis-provider-http-server", &["trellis-provider-sdk", "trellis-interfaces"]),
     ("trellis-provider-keyvalue", &["trellis-provider-sdk", "trellis-interfaces"]),
+    ("trellis-provider-blobstore", &["trellis-provider-sdk", "trellis-interfaces"]),
     ("trellis-host", &["trellis-lattice", "trellis-interfaces", "trellis-provider-sdk"]),
     ("trellis-wadm", &["trellis-lattice"]),
     (
@@ -25,6 +26,7 @@ const MAY_DEPEND_ON: &[(&str, &[&str])] = &[
             "trellis-provider-sdk",
             "trellis-provider-http-server",
             "trellis-provider-keyvalue",
+            "trellis-provider-blobstore",
             "trellis-host",
             "trellis-wadm",
         ],
@@ -35,7 +37,7 @@ const MAY_DEPEND_ON: &[(&str, &[&str])] = &[
 
 /// What the tests of a crate may depend on beyond that.
 const MAY_USE_IN_TESTS: &[(&str, &[&str])] = &[
-    ("trellis-host", &["trellis-provider-http-server", "trellis-provider-keyvalue"]),
+    ("trellis-host", &["trellis-provider-http-server", "trellis-provider-keyvalue", "trellis-provider-blobstore"]),
     (
         "trellis-tests",
         &["trellis-interfaces", "trellis-lattice", "trellis-provider-sdk", "trellis-host", "trellis-wadm"],

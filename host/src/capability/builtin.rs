@@ -31,6 +31,10 @@ const IMPORTS: &[(&str, Version, Need)] = &[
     ("wasi:keyvalue/store", Version::Exactly(Some("0.2.0-draft")), Need::Link),
     ("wasi:keyvalue/atomics", Version::Exactly(Some("0.2.0-draft")), Need::Link),
     ("wasi:keyvalue/batch", Version::Exactly(Some("0.2.0-draft")), Need::Link),
+    // A container is had by `blobstore` only, and what is done with it goes over that link.
+    ("wasi:blobstore/blobstore", Version::Exactly(Some("0.2.0-draft")), Need::Link),
+    ("wasi:blobstore/container", Version::Exactly(Some("0.2.0-draft")), Need::Nothing),
+    ("wasi:blobstore/types", Version::Exactly(Some("0.2.0-draft")), Need::Nothing),
     ("wasi:config/store", Version::Exactly(Some("0.2.0-draft")), Need::Nothing),
     ("wasi:config/store", Version::Exactly(Some("0.2.0-rc.1")), Need::Nothing),
     ("wasi:config/runtime", Version::Exactly(Some("0.2.0-draft")), Need::Nothing),
@@ -113,6 +117,8 @@ mod tests {
         check("wasi:http/outgoing-handler@0.2.9", Some(Need::Link));
         check("wasi:http/client@0.3.0", Some(Need::Link));
         check("wasi:keyvalue/store@0.2.0-draft", Some(Need::Link));
+        check("wasi:blobstore/blobstore@0.2.0-draft", Some(Need::Link));
+        check("wasi:blobstore/container@0.2.0-draft", Some(Need::Nothing));
         check("wasi:config/runtime", Some(Need::Nothing));
         check("wasi:logging/logging", Some(Need::Nothing));
         check("wasmcloud:bus/lattice@2.0.1", Some(Need::Nothing));
@@ -123,6 +129,7 @@ mod tests {
             "wasi:http/client@0.2.0",
             "wasi:keyvalue/store@0.2.0-draft2",
             "wasi:keyvalue/store",
+            "wasi:blobstore/blobstore",
             "wasi:config/store@0.2.0",
             "wasmcloud:bus/lattice@3.0.0",
             "wasmcloud:bus/lattice@2.0",

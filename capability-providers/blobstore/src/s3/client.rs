@@ -1,0 +1,46 @@
+//! How an S3 server is talked to.
+
+use std::time::Duration;
+
+use object_store::aws::{AmazonS3, AmazonS3Builder};
+use object_store::{BackoffConfig, ClientOptions, RetryConfig};
+use trellis_provider_sdk::LinkError;
+
+use crate::config::S3;
+
+/// How long a connection may take to be made.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+/// How long a server may send nothing in the middle of an answer.
+const READ_TIMEOUT: Duration = Duration::from_secs(30);
+/// For how long, and how often, what a server refused or lost is asked again. All that is asked may be repeated.
+const RETRY_TIMEOUT: Duration = Duration::from_secs(10);
+const RETRIES: usize = 4;
+const BACKOFF: BackoffConfig =
+    BackoffConfig { init_backoff: Duration::from_millis(50), max_backoff: Duration::from_secs(2), base: 2. };
+
+/// A client of the bucket that `config` names. Nothing is asked of the server.
+pub(super) fn client(config: &S3) -> Result<AmazonS3, LinkError> {
+    // Only the first caller in a process sets it, and all of them set the same.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    // An answer may take longer as a whole than any limit: the deadline of its call ends it.
+    let options = ClientOptions::new()
+        .with_timeout_disabled()
+        .with_connect_timeout(CONNECT_TIMEOUT)
+        .with_read_timeout(READ_TIMEOUT)
+        .with_allow_http(config.endpoint.as_ref().is_some_and(|url| url.starts_with("http://")));
+    let mut builder = AmazonS3Builder::new()
+        .with_bucket_name(&config.bucket)
+        .with_region(&config.region)
+        .with_access_key_id(&config.access_key_id)
+        .with_secret_access_key(&config.secret_access_key.0)
+        .with_virtual_hosted_style_request(false)
+        .with_client_options(options)
+        .with_retry(RetryConfig { backoff: BACKOFF, max_retries: RETRIES, retry_timeout: RETRY_TIMEOUT });
+    if let Some(endpoint) = &config.endpoint {
+        builder = builder.with_endpoint(endpoint);
+    }
+    if let Some(token) = &config.session_token {
+        builder = builder.with_token(&token.0);
+    }
+    builder.build().map_err(|error| LinkError::Unavailable(format!("no client for the S3 server can be made: {error}")))
+}
