@@ -51,9 +51,9 @@ impl BlobStore {
     }
 
     async fn open(&self, config: &LinkConfig) -> Result<Arc<Store>, LinkError> {
-        let links = self.links.load();
-        let same = links.values().find(|up| up.config.backend == config.backend).map(|up| Arc::clone(&up.store));
-        match same {
+        let is_same = |up: &&Up| up.config.backend == config.backend;
+        let open = self.links.load().values().find(is_same).map(|up| Arc::clone(&up.store));
+        match open {
             Some(store) => Ok(store),
             None => Store::open(&config.backend, &self.environment.data_dir).await.map(Arc::new),
         }
@@ -95,6 +95,7 @@ impl Provider for BlobStore {
                 return Err(LinkError::Unavailable(wrong_end));
             }
             let store = self.open(&config).await?;
+            store.check().await?;
             Ok(Up { config: Arc::new(config), store })
         };
         let opened = opened.await;

@@ -70,7 +70,18 @@ impl Store {
             Backend::Folder(root) => {
                 folder::Store::open(root.as_deref().unwrap_or(data_dir)).await.map(Self::Folder)
             }
-            Backend::S3(config) => s3::Store::open(config).await.map(Self::S3),
+            Backend::S3(config) => s3::Store::open(config).map(Self::S3),
+        }
+    }
+
+    /// Looks whether it can be used now.
+    ///
+    /// # Errors
+    /// As [`Self::open`].
+    pub(crate) async fn check(&self) -> std::result::Result<(), LinkError> {
+        match self {
+            Self::Folder(_) => Ok(()),
+            Self::S3(store) => store.check().await,
         }
     }
 

@@ -34,11 +34,15 @@ impl Folder {
 
     /// The folder `name` in it; none when there is nothing, or something else.
     pub(super) fn folder(&self, name: &str) -> io::Result<Option<Self>> {
-        match rustix::fs::openat(&self.0, name, FOLDER | OFlags::NOFOLLOW, Mode::empty()) {
-            Ok(folder) => Ok(Some(Self(folder))),
+        match self.open(name) {
+            Ok(folder) => Ok(Some(folder)),
             Err(Errno::NOENT | Errno::NOTDIR | Errno::LOOP) => Ok(None),
             Err(error) => Err(error.into()),
         }
+    }
+
+    fn open(&self, name: &str) -> Result<Self, Errno> {
+        rustix::fs::openat(&self.0, name, FOLDER | OFlags::NOFOLLOW, Mode::empty()).map(Self)
     }
 
     /// The folder below it that `names` lead to.
@@ -53,14 +57,31 @@ impl Folder {
         Ok(Some(folder))
     }
 
-    /// The folder `name` in it, made if there is nothing; none when there is something else.
-    pub(super) fn make(&self, name: &str) -> io::Result<Option<Self>> {
+    /// The folder `name` in it, made if there is nothing; none when there is something else. `NOENT` when one of the two
+    /// was removed meanwhile.
+    pub(super) fn make(&self, name: &str) -> Result<Option<Self>, Errno> {
         match rustix::fs::mkdirat(&self.0, name, Mode::RWXU) {
-            Ok(()) => self.sync()?,
+            Ok(()) => rustix::fs::fsync(&self.0)?,
             Err(Errno::EXIST) => {}
-            Err(error) => return Err(error.into()),
+            Err(error) => return Err(error),
         }
-        self.folder(name)
+        match self.open(name) {
+            Ok(folder) => Ok(Some(folder)),
+            Err(Errno::NOTDIR | Errno::LOOP) => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// The folder below it that `names` lead to, each made as by [`Self::make`].
+    pub(super) fn make_all(&self, names: &[&str]) -> Result<Option<Self>, Errno> {
+        let mut folder = Self(self.0.try_clone().map_err(|error| Errno::from_io_error(&error).unwrap_or(Errno::IO))?);
+        for name in names {
+            match folder.make(name)? {
+                Some(next) => folder = next,
+                None => return Ok(None),
+            }
+        }
+        Ok(Some(folder))
     }
 
     /// The file `name` in it; none when there is nothing, or something else.

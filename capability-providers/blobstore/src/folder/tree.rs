@@ -18,7 +18,7 @@ const STAGING: &str = ".staging";
 /// What lies there for so long is of a process that was killed.
 const STALE: Duration = Duration::from_hours(24);
 /// How often a folder that was made for an object may be removed, because it is empty, before the object is in it.
-const RACES: usize = 16;
+const RACES: usize = 100;
 
 /// The folder that all is below.
 pub(super) struct Root {
@@ -159,17 +159,14 @@ impl Root {
 
     /// Moves the file `name` of `from` to where the file of `object` is, which it replaces.
     pub(super) fn place(&self, from: &Folder, name: &str, object: &Object) -> Result<()> {
-        let container = self.container(&object.container)?;
         let (above, last) = object.name.split();
         for _ in 0..RACES {
-            let mut folder = container.descend(&[]).map_err(fault)?;
-            for part in &above {
-                folder = match folder {
-                    Some(folder) => folder.make(part).map_err(fault)?,
-                    None => None,
-                };
-            }
-            let Some(folder) = folder else { return Err(in_the_way(&object.name)) };
+            let folder = match self.container(&object.container)?.make_all(&above) {
+                Ok(Some(folder)) => folder,
+                Ok(None) => return Err(in_the_way(&object.name)),
+                Err(Errno::NOENT) => continue,
+                Err(error) => return Err(fault(error)),
+            };
             match from.rename(name, &folder, last) {
                 Ok(()) => return folder.sync().map_err(fault),
                 Err(Errno::NOENT) => {}

@@ -3,7 +3,9 @@
 use std::time::Duration;
 
 use object_store::aws::{AmazonS3, AmazonS3Builder};
-use object_store::{BackoffConfig, ClientOptions, RetryConfig};
+use object_store::client::{HttpClient, HttpConnector};
+use object_store::{BackoffConfig, ClientOptions, Error, RetryConfig};
+use reqwest::redirect::Policy;
 use trellis_provider_sdk::LinkError;
 
 use crate::config::S3;
@@ -22,19 +24,13 @@ const BACKOFF: BackoffConfig =
 pub(super) fn client(config: &S3) -> Result<AmazonS3, LinkError> {
     // Only the first caller in a process sets it, and all of them set the same.
     let _ = rustls::crypto::ring::default_provider().install_default();
-    // An answer may take longer as a whole than any limit: the deadline of its call ends it.
-    let options = ClientOptions::new()
-        .with_timeout_disabled()
-        .with_connect_timeout(CONNECT_TIMEOUT)
-        .with_read_timeout(READ_TIMEOUT)
-        .with_allow_http(config.endpoint.as_ref().is_some_and(|url| url.starts_with("http://")));
     let mut builder = AmazonS3Builder::new()
         .with_bucket_name(&config.bucket)
         .with_region(&config.region)
         .with_access_key_id(&config.access_key_id)
         .with_secret_access_key(&config.secret_access_key.0)
         .with_virtual_hosted_style_request(false)
-        .with_client_options(options)
+        .with_http_connector(Connector)
         .with_retry(RetryConfig { backoff: BACKOFF, max_retries: RETRIES, retry_timeout: RETRY_TIMEOUT });
     if let Some(endpoint) = &config.endpoint {
         builder = builder.with_endpoint(endpoint);
@@ -43,4 +39,22 @@ pub(super) fn client(config: &S3) -> Result<AmazonS3, LinkError> {
         builder = builder.with_token(&token.0);
     }
     builder.build().map_err(|error| LinkError::Unavailable(format!("no client for the S3 server can be made: {error}")))
+}
+
+/// Makes connections to the server that is named and to no other: no proxy that the environment names, and no redirect.
+#[derive(Debug)]
+struct Connector;
+
+impl HttpConnector for Connector {
+    fn connect(&self, _: &ClientOptions) -> object_store::Result<HttpClient> {
+        // There is no limit for an answer as a whole: it may be large, and the deadline of its call ends it.
+        let client = reqwest::Client::builder()
+            .no_proxy()
+            .redirect(Policy::none())
+            .connect_timeout(CONNECT_TIMEOUT)
+            .read_timeout(READ_TIMEOUT)
+            .build()
+            .map_err(|error| Error::Generic { store: "S3", source: Box::new(error) })?;
+        Ok(HttpClient::new(client))
+    }
 }

@@ -41,15 +41,19 @@ pub(crate) struct Store {
 }
 
 impl Store {
-    /// Opens a bucket, and looks whether it can be listed.
-    pub(crate) async fn open(config: &config::S3) -> std::result::Result<Self, LinkError> {
+    /// Opens a bucket; nothing is asked of the server.
+    pub(crate) fn open(config: &config::S3) -> std::result::Result<Self, LinkError> {
         let client = client::client(config)?;
         let faults = Arc::new(Faults::new(config));
-        let store = Self { client, faults, uploads: Semaphore::new(UPLOADS_AT_ONCE) };
-        let error = match timeout(CHECK_TIMEOUT, store.first(".")).await {
-            Ok(Ok(_)) => return Ok(store),
-            Ok(Err(error)) => store.faults.describe(&error),
-            Err(_) => format!("{} in {} s", store.faults.silent(), CHECK_TIMEOUT.as_secs()),
+        Ok(Self { client, faults, uploads: Semaphore::new(UPLOADS_AT_ONCE) })
+    }
+
+    /// Looks whether the bucket can be listed.
+    pub(crate) async fn check(&self) -> std::result::Result<(), LinkError> {
+        let error = match timeout(CHECK_TIMEOUT, self.first(MARKERS)).await {
+            Ok(Ok(_)) => return Ok(()),
+            Ok(Err(error)) => self.faults.describe(&error),
+            Err(_) => format!("{} in {} s", self.faults.silent(), CHECK_TIMEOUT.as_secs()),
         };
         Err(LinkError::Unavailable(error))
     }

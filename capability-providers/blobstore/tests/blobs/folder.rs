@@ -74,6 +74,9 @@ async fn a_name_is_of_a_folder_or_of_an_object() {
     assert_eq!(actor.has("d").await, Ok(false));
     actor.delete(&["d"]).await.unwrap();
     assert_eq!(actor.get("d/e").await, Ok(Bytes::from_static(b"1")));
+    actor.delete(&["d/e"]).await.unwrap();
+    actor.put("d", b"2").await.unwrap();
+    assert_eq!(actor.get("d").await, Ok(Bytes::from_static(b"2")), "the name is free again");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -190,7 +193,8 @@ async fn a_full_disk_fails_the_write_and_changes_nothing() {
     let disk = SmallDisk::new();
     let world = World::folder();
     let actor = world.actor("a", &[("root", disk.0.path().to_str().unwrap())]).await;
-    let other = self::actor(&world).await;
+    let other = world.actor("other", &[]).await;
+    other.create("c").await.unwrap();
     actor.create("c").await.unwrap();
     actor.put("o", &vec![1; 1 << 20]).await.unwrap();
     let piece = Bytes::from(vec![2; 1 << 20]);

@@ -21,7 +21,7 @@ pub struct IncomingValue {
 
 /// Reads a body as the guest asks for it; what arrived and was not read yet is one frame.
 pub(super) struct Reader {
-    body: std::sync::Mutex<Body>,
+    body: Body,
     state: Ahead,
 }
 
@@ -38,14 +38,12 @@ enum Ahead {
 impl Reader {
     /// Reads `body`.
     pub(super) fn of(body: Body) -> Self {
-        // A body can be sent to another thread but not be shared; the lock is never held by two.
-        Self { body: std::sync::Mutex::new(body), state: Ahead::Bytes(Bytes::new()) }
+        Self { body, state: Ahead::Bytes(Bytes::new()) }
     }
 
     fn poll_ahead(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         while matches!(&self.state, Ahead::Bytes(bytes) if bytes.is_empty()) {
-            let body = self.body.get_mut().unwrap_or_else(std::sync::PoisonError::into_inner);
-            match ready!(Pin::new(body).poll_frame(cx)) {
+            match ready!(Pin::new(&mut self.body).poll_frame(cx)) {
                 Some(Ok(frame)) => self.state = Ahead::Bytes(frame.into_data().unwrap_or_default()),
                 Some(Err(error)) => self.state = Ahead::Failed(error),
                 None => self.state = Ahead::Ended,

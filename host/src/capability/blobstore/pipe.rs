@@ -220,6 +220,7 @@ mod tests {
         let (handle, mut writer, source) = pipe();
         let written: Vec<u8> = (0..3 * BUFFER_BYTES).map(|at| (at % 251) as u8).collect();
         let reader = tokio::spawn(source.collect());
+        handle.read_from().await;
         let mut rest = Bytes::from(written.clone());
         while !rest.is_empty() {
             writer.ready().await;

@@ -100,7 +100,7 @@ impl Actor {
     }
 
     pub(crate) async fn put_in(&self, container: &str, object: &str, bytes: &[u8]) -> Result<(), Error> {
-        self.write(container, object, body(bytes)).await.unwrap()
+        self.write(container, object, body(bytes)).await.unwrap_or_else(|error| panic!("{object:?}: {error}"))
     }
 
     pub(crate) async fn write(
