@@ -73,7 +73,8 @@ mod tests {
     use trellis_provider_sdk::{Body, CallError, CallErrorKind};
 
     fn of(frames: Vec<&'static str>) -> Body {
-        let frames = frames.into_iter().map(|text| Ok::<_, CallError>(Frame::data(Bytes::from_static(text.as_bytes()))));
+        let frames =
+            frames.into_iter().map(|text| Ok::<_, CallError>(Frame::data(Bytes::from_static(text.as_bytes()))));
         Body::stream(StreamBody::new(stream::iter(frames)))
     }
 

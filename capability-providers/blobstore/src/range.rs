@@ -37,7 +37,8 @@ mod tests {
 
     #[test]
     fn a_piece_is_cut_to_the_object() {
-        let check = |start, end, size, expected| assert_eq!(Wanted::new(start, end).expect("in order").of(size), expected);
+        let check =
+            |start, end, size, expected| assert_eq!(Wanted::new(start, end).expect("in order").of(size), expected);
         check(0, 9, 10, 0..10);
         check(0, u64::MAX, 10, 0..10);
         check(3, 3, 10, 3..4);

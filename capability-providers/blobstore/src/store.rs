@@ -67,9 +67,7 @@ impl Store {
     /// `Unavailable`, naming the folder or server and what is wrong with it.
     pub(crate) async fn open(backend: &Backend, data_dir: &Path) -> std::result::Result<Self, LinkError> {
         match backend {
-            Backend::Folder(root) => {
-                folder::Store::open(root.as_deref().unwrap_or(data_dir)).await.map(Self::Folder)
-            }
+            Backend::Folder(root) => folder::Store::open(root.as_deref().unwrap_or(data_dir)).await.map(Self::Folder),
             Backend::S3(config) => s3::Store::open(config).map(Self::S3),
         }
     }

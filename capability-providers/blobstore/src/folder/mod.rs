@@ -45,7 +45,9 @@ impl Store {
         let path = path.to_owned();
         let opened = tokio::task::spawn_blocking(move || Root::open(&path)).await;
         let root = opened.map_err(std::io::Error::other).flatten().map_err(|error| {
-            LinkError::Unavailable(format!("folder {shown} cannot be opened: {error}; it must exist and be ours to use"))
+            LinkError::Unavailable(format!(
+                "folder {shown} cannot be opened: {error}; it must exist and be ours to use"
+            ))
         })?;
         Ok(Self { root: Arc::new(root), room: Arc::new(Semaphore::new(AT_ONCE)) })
     }

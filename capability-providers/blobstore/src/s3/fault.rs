@@ -29,7 +29,9 @@ impl Faults {
         let Self { server, bucket, .. } = self;
         match status(error) {
             Some(StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN) => {
-                format!("{server} refuses the access key for bucket {bucket:?}; see access_key_id and secret_access_key")
+                format!(
+                    "{server} refuses the access key for bucket {bucket:?}; see access_key_id and secret_access_key"
+                )
             }
             Some(StatusCode::NOT_FOUND) => format!("{server} has no bucket {bucket:?}; make it, or see the key bucket"),
             _ => format!("{server} cannot be reached, or does not answer as it should"),

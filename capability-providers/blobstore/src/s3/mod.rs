@@ -239,7 +239,9 @@ fn marker(container: &Container) -> Result<Path> {
 fn key(object: &Object) -> Result<Path> {
     let key = format!("{}/{}", place(&object.container), object.name.as_str());
     if key.len() > 1_024 {
-        return Err(Failure::Refused("the names of object, container and prefix are longer than 1024 bytes".to_owned()));
+        return Err(Failure::Refused(
+            "the names of object, container and prefix are longer than 1024 bytes".to_owned(),
+        ));
     }
     path(key)
 }

@@ -152,7 +152,9 @@ async fn a_server_that_says_nothing_fails_calls_by_their_deadline_and_leaves_oth
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_server_that_answers_garbage_is_named() {
-    for garbage in ["\0\0\0\0garbage", "HTTP/1.1 200 OK\r\ncontent-length: 9\r\n\r\n<List><<<", "HTTP/1.1 500 No\r\n\r\n"] {
+    for garbage in
+        ["\0\0\0\0garbage", "HTTP/1.1 200 OK\r\ncontent-length: 9\r\n\r\n<List><<<", "HTTP/1.1 500 No\r\n\r\n"]
+    {
         let world = World::s3();
         let address = listen(move |mut socket| async move {
             socket.read(&mut [0; 4_096]).await?;

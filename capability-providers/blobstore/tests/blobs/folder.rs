@@ -80,6 +80,17 @@ async fn a_name_is_of_a_folder_or_of_an_object() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn names_may_be_as_long_as_they_are_on_s3() {
+    let world = World::folder();
+    let actor = actor(&world).await;
+    let part = "l".repeat(255);
+    let name = [part.as_str(); 4].join("/");
+    actor.put(&name, b"1").await.unwrap();
+    assert_eq!(actor.list(10).await, [name.as_str()]);
+    assert_eq!(actor.get(&name).await, Ok(Bytes::from_static(b"1")));
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn files_of_others_are_objects() {
     let root = tempfile::tempdir().unwrap();
     fs::create_dir_all(root.path().join("photos/2026")).unwrap();
@@ -176,7 +187,8 @@ struct SmallDisk(tempfile::TempDir);
 impl SmallDisk {
     fn new() -> Self {
         let dir = tempfile::tempdir().unwrap();
-        let mount = Command::new("mount").args(["-t", "tmpfs", "-o", "size=4m", "none"]).arg(dir.path()).output().unwrap();
+        let mount =
+            Command::new("mount").args(["-t", "tmpfs", "-o", "size=4m", "none"]).arg(dir.path()).output().unwrap();
         assert!(mount.status.success(), "this test mounts a file system, so it needs root: {mount:?}");
         Self(dir)
     }

@@ -63,7 +63,8 @@ async fn a_body_that_does_not_come_ends_by_the_deadline() {
 async fn a_call_without_a_link_is_denied() {
     let world = World::folder();
     let call = async |link: &str| {
-        let answer = world.provider.call(invocation(&link_of(link), "wasi:blobstore/blobstore", "container-exists", &("c",)));
+        let answer =
+            world.provider.call(invocation(&link_of(link), "wasi:blobstore/blobstore", "container-exists", &("c",)));
         answer.await.map(drop).map_err(|error| error.kind)
     };
     assert_eq!(call("a").await, Err(CallErrorKind::Denied));

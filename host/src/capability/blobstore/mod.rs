@@ -1,12 +1,12 @@
 //! wasi:blobstore: each function is a call over the link that the container was opened through. What objects hold
 //! streams: from the guest while it writes, to the guest as it reads.
 
-mod blobstore;
 mod container;
 mod incoming;
 mod names;
 mod outgoing;
 mod pipe;
+mod store;
 mod types;
 
 use std::sync::LazyLock;
