@@ -1,8 +1,6 @@
 //! What errors of an S3 server mean to the caller.
 
-use http::StatusCode;
 use object_store::Error;
-use object_store::retry::RetryError;
 use trellis_provider_sdk::{CallError, Damper};
 
 use crate::config::S3;
@@ -27,15 +25,21 @@ impl Faults {
     /// What `error` is in one sentence.
     pub(super) fn describe(&self, error: &Error) -> String {
         let Self { server, bucket, .. } = self;
-        match status(error) {
-            Some(StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN) => {
+        match error {
+            Error::Unauthenticated { .. } | Error::PermissionDenied { .. } => {
                 format!(
                     "{server} refuses the access key for bucket {bucket:?}; see access_key_id and secret_access_key"
                 )
             }
-            Some(StatusCode::NOT_FOUND) => format!("{server} has no bucket {bucket:?}; make it, or see the key bucket"),
+            Error::NotFound { .. } => format!("{server} has no bucket {bucket:?}; make it, or see the key bucket"),
             _ => format!("{server} cannot be reached, or does not answer as it should"),
         }
+    }
+
+    /// That it does not list a bucket that it lets the key into.
+    pub(super) fn unlisted(&self) -> String {
+        let Self { server, bucket, .. } = self;
+        format!("{server} does not list bucket {bucket:?}: it is not there, or the access key may not list it")
     }
 
     /// That it says nothing.
@@ -46,7 +50,6 @@ impl Faults {
     /// The failure of a call.
     pub(super) fn call_error(&self, error: &Error) -> CallError {
         let description = self.describe(error);
-        eprintln!("DEBUG {error:?}");
         if let Some(left_out) = self.admitted.admit() {
             // An answer that refuses a key repeats what was sent to be signed.
             let detail = if matches!(error, Error::Generic { .. }) { error.to_string() } else { String::new() };
@@ -55,16 +58,4 @@ impl Faults {
         }
         CallError::provider(description)
     }
-}
-
-/// What the server answered, if it did. Some errors have a kind of their own and some do not, by request.
-fn status(error: &Error) -> Option<StatusCode> {
-    let mut cause: Option<&(dyn std::error::Error + 'static)> = Some(error);
-    while let Some(error) = cause {
-        if let Some(answered) = error.downcast_ref::<RetryError>() {
-            return answered.status();
-        }
-        cause = error.source();
-    }
-    None
 }

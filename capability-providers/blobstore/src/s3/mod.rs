@@ -28,6 +28,8 @@ use crate::store::{Container, Metadata, Object, Page};
 
 /// Where the objects are that say which containers there are.
 const MARKERS: &str = ".containers";
+/// A key that nothing has: no container begins with a dot.
+const NOTHING: &str = ".containers/.nothing";
 /// How long a server has to say that all is well when a link is put.
 const CHECK_TIMEOUT: Duration = Duration::from_secs(5);
 /// Objects that are written at once: each has up to two parts in memory.
@@ -48,14 +50,20 @@ impl Store {
         Ok(Self { client, faults, uploads: Semaphore::new(UPLOADS_AT_ONCE) })
     }
 
-    /// Looks whether the bucket can be listed.
+    /// Looks whether the server takes the key, and whether the bucket can be listed.
     pub(crate) async fn check(&self) -> std::result::Result<(), LinkError> {
-        let error = match timeout(CHECK_TIMEOUT, self.first(MARKERS)).await {
-            Ok(Ok(_)) => return Ok(()),
-            Ok(Err(error)) => self.faults.describe(&error),
-            Err(_) => format!("{} in {} s", self.faults.silent(), CHECK_TIMEOUT.as_secs()),
-        };
-        Err(LinkError::Unavailable(error))
+        let silent = format!("{} in {} s", self.faults.silent(), CHECK_TIMEOUT.as_secs());
+        let checked = timeout(CHECK_TIMEOUT, self.check_key_and_bucket()).await;
+        checked.unwrap_or(Err(silent)).map_err(LinkError::Unavailable)
+    }
+
+    async fn check_key_and_bucket(&self) -> std::result::Result<(), String> {
+        // What is wrong with a key has an error of its own here, and none where keys are listed.
+        match self.client.head(&Path::from(NOTHING)).await {
+            Ok(_) | Err(Error::NotFound { .. }) => {}
+            Err(error) => return Err(self.faults.describe(&error)),
+        }
+        self.first(MARKERS).await.map(drop).map_err(|_| self.faults.unlisted())
     }
 
     fn failed(&self, error: &Error) -> Failure {
