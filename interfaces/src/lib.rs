@@ -9,3 +9,4 @@
 pub mod blobstore;
 pub mod http;
 pub mod keyvalue;
+pub mod messaging;

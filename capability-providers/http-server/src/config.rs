@@ -6,6 +6,8 @@ use std::time::Duration;
 use trellis_provider_sdk::config::{BYTE_SIZE, DURATION, Form, optional};
 use trellis_provider_sdk::{LinkError, StringMap};
 
+use crate::filter::Filter;
+use crate::front::{self, FrontConfig};
 use crate::route::Pattern;
 
 const ADDRESS: Form<SocketAddr> =
@@ -15,7 +17,7 @@ const HOST: Form<String> =
     Form { expected: "a host name without port, or `*.` and one", example: "shop.example.com", parse: host };
 
 const PATH: Form<String> =
-    Form { expected: "a path that begins with `/`, without query", example: "/api", parse: path };
+    Form { expected: "a path that begins with `/`, without query; a segment `*` is any", example: "/api", parse: path };
 
 const COUNT: Form<usize> = Form {
     expected: "a number from 1 to 1000000",
@@ -38,6 +40,8 @@ pub(crate) struct Limits {
     pub(crate) header_timeout: Duration,
     /// For a peer that neither sends the body it owes nor takes the response.
     pub(crate) stall_timeout: Duration,
+    /// Whether `/livez` and `/readyz` are answered.
+    pub(crate) health: bool,
 }
 
 /// The config of the provider.
@@ -60,6 +64,7 @@ impl ProviderConfig {
             connections: optional(config, "max_connections", &COUNT)?.unwrap_or(10_000),
             header_timeout: optional(config, "header_timeout", &DURATION)?.unwrap_or(Duration::from_secs(10)),
             stall_timeout: optional(config, "stall_timeout", &DURATION)?.unwrap_or(Duration::from_secs(30)),
+            health: front::is_on(config, "health")?,
         };
         Ok(Self { address: address.unwrap_or(SocketAddr::from(([127, 0, 0, 1], 8080))), limits })
     }
@@ -78,6 +83,8 @@ pub(crate) struct LinkConfig {
     pub(crate) timeout: Duration,
     /// The largest request body.
     pub(crate) body_limit_bytes: Option<u64>,
+    /// What is done before and after the actor.
+    pub(crate) front: FrontConfig,
 }
 
 impl LinkConfig {
@@ -86,10 +93,11 @@ impl LinkConfig {
         let path = optional(config, "path", &PATH)?.unwrap_or_else(|| "/".to_owned());
         Ok(Self {
             address: optional(config, "address", &ADDRESS)?,
-            pattern: Pattern { host: optional(config, "host", &HOST)?, path },
+            pattern: Pattern { host: optional(config, "host", &HOST)?, path, filter: Filter::parse(config)? },
             weight: optional(config, "weight", &WEIGHT)?,
             timeout: optional(config, "timeout", &DURATION)?.unwrap_or(Duration::from_secs(30)),
             body_limit_bytes: optional(config, "body_limit", &BYTE_SIZE)?,
+            front: FrontConfig::parse(config)?,
         })
     }
 }
@@ -103,7 +111,8 @@ fn host(text: &str) -> Option<String> {
 
 fn path(text: &str) -> Option<String> {
     let valid = text.starts_with('/') && text.len() <= 1_024 && text.bytes().all(|b| b.is_ascii_graphic());
-    (valid && !text.contains(['?', '#', '*'])).then(|| match text.trim_end_matches('/') {
+    let is_whole = |segment: &str| segment == "*" || !segment.contains('*');
+    (valid && !text.contains(['?', '#']) && text.split('/').all(is_whole)).then(|| match text.trim_end_matches('/') {
         "" => "/".to_owned(),
         path => path.to_owned(),
     })
@@ -123,6 +132,7 @@ mod tests {
             ("host", "a..b", "shop.example.com"),
             ("path", "api", "/api"),
             ("path", "/a?b", "/api"),
+            ("path", "/a*", "/api"),
             ("timeout", "30", "30s"),
             ("weight", "10%", "90"),
             ("weight", "1000001", "90"),
