@@ -1,10 +1,9 @@
 //! What the provider and its links may configure. Nothing else reads a config map.
 
-use std::fmt;
 use std::path::PathBuf;
 
-use trellis_provider_sdk::config::{BYTE_SIZE, Form, optional, required};
-use trellis_provider_sdk::{LinkError, StringMap};
+use trellis_provider_sdk::config::{BYTE_SIZE, Form, optional, optional_secret, required};
+use trellis_provider_sdk::{ActiveLink, LinkError, Secret, StringMap};
 
 use crate::name::ContainerName;
 
@@ -22,6 +21,13 @@ const BUCKET: Form<String> =
 const REGION: Form<String> = Form { expected: "the name of a region", example: "eu-central-1", parse: token };
 const ACCESS_KEY_ID: Form<String> =
     Form { expected: "the id of an access key", example: "AKIAIOSFODNN7EXAMPLE", parse: token };
+const SECRET_ACCESS_KEY: Form<Secret> = Form {
+    expected: "the secret of the access key",
+    example: "wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY",
+    parse: secret,
+};
+const SESSION_TOKEN: Form<Secret> =
+    Form { expected: "the token that came with a key that expires", example: "FwoGZXIvYXdzEXAMPLE", parse: secret };
 
 /// What an object may have when the link does not say: as much as S3 takes.
 const MAX_OBJECT_BYTES: u64 = 5 << 40;
@@ -76,16 +82,6 @@ pub(crate) struct S3 {
     pub(crate) session_token: Option<Secret>,
 }
 
-/// A text that is never shown.
-#[derive(Clone, PartialEq, Eq)]
-pub(crate) struct Secret(pub(crate) String);
-
-impl fmt::Debug for Secret {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("***")
-    }
-}
-
 #[derive(Clone, Copy)]
 enum Kind {
     Folder,
@@ -94,22 +90,25 @@ enum Kind {
 
 impl LinkConfig {
     /// Reads it: what the link does not say is taken from the config of the provider.
-    pub(crate) fn parse(provider: &StringMap, link: &StringMap) -> Result<Self, LinkError> {
-        let mut config = provider.clone();
-        config.extend(link.clone());
-        let read_only = optional(&config, "read_only", &READ_ONLY)?.unwrap_or(false);
+    pub(crate) fn parse(provider: &StringMap, link: &ActiveLink) -> Result<Self, LinkError> {
+        let mut link = link.clone();
+        let own = std::mem::replace(&mut link.config, provider.clone());
+        link.config.extend(own);
+        let config = &link.config;
+        let read_only = optional(config, "read_only", &READ_ONLY)?.unwrap_or(false);
         Ok(Self {
-            backend: Backend::parse(&config)?,
-            prefix: optional(&config, "prefix", &PREFIX)?,
-            container: optional(&config, "container", &CONTAINER)?,
+            backend: Backend::parse(&link)?,
+            prefix: optional(config, "prefix", &PREFIX)?,
+            container: optional(config, "container", &CONTAINER)?,
             access: if read_only { Access::ReadOnly } else { Access::ReadWrite },
-            max_object_bytes: optional(&config, "max_object_size", &BYTE_SIZE)?.unwrap_or(MAX_OBJECT_BYTES),
+            max_object_bytes: optional(config, "max_object_size", &BYTE_SIZE)?.unwrap_or(MAX_OBJECT_BYTES),
         })
     }
 }
 
 impl Backend {
-    fn parse(config: &StringMap) -> Result<Self, LinkError> {
+    fn parse(link: &ActiveLink) -> Result<Self, LinkError> {
+        let config = &link.config;
         match optional(config, "backend", &BACKEND)?.unwrap_or(Kind::Folder) {
             Kind::Folder => Ok(Self::Folder(optional(config, "root", &ROOT)?)),
             Kind::S3 => Ok(Self::S3(S3 {
@@ -117,31 +116,21 @@ impl Backend {
                 bucket: required(config, "bucket", &BUCKET)?,
                 region: optional(config, "region", &REGION)?.unwrap_or_else(|| "us-east-1".to_owned()),
                 access_key_id: required(config, "access_key_id", &ACCESS_KEY_ID)?,
-                secret_access_key: secret(config, "secret_access_key")?.ok_or_else(|| wrong_secret("is missing"))?,
-                session_token: secret(config, "session_token")?,
+                secret_access_key: secret_access_key(link)?,
+                session_token: optional_secret(link, "session_token", &SESSION_TOKEN)?,
             })),
         }
     }
 }
 
-/// Unlike other values, a secret that is wrong is not in the message.
-fn secret(config: &StringMap, key: &str) -> Result<Option<Secret>, LinkError> {
-    let Some(text) = config.get(key) else { return Ok(None) };
-    token(text.trim()).map(|text| Some(Secret(text))).ok_or_else(|| LinkError::Config {
+fn secret_access_key(link: &ActiveLink) -> Result<Secret, LinkError> {
+    let key = "secret_access_key";
+    optional_secret(link, key, &SECRET_ACCESS_KEY)?.ok_or_else(|| LinkError::Config {
         key: key.to_owned(),
-        problem: "is not one (it is not shown)".to_owned(),
-        expected: "up to 4096 visible characters",
-        example: "wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY",
+        problem: "is missing".to_owned(),
+        expected: SECRET_ACCESS_KEY.expected,
+        example: SECRET_ACCESS_KEY.example,
     })
-}
-
-fn wrong_secret(problem: &str) -> LinkError {
-    LinkError::Config {
-        key: "secret_access_key".to_owned(),
-        problem: problem.to_owned(),
-        expected: "the secret of the access key",
-        example: "wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY",
-    }
 }
 
 fn kind(text: &str) -> Option<Kind> {
@@ -178,13 +167,23 @@ fn token(text: &str) -> Option<String> {
     ((1..=4_096).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_graphic())).then(|| text.to_owned())
 }
 
+fn secret(text: &str) -> Option<Secret> {
+    token(text).map(Secret::new)
+}
+
 #[cfg(test)]
 mod tests {
-    use super::{Access, Backend, LinkConfig, S3, Secret};
-    use trellis_provider_sdk::testing::config;
+    use super::{Access, Backend, LinkConfig, S3};
+    use trellis_provider_sdk::testing::{as_target, config, link, with_secrets};
+    use trellis_provider_sdk::{LinkError, Secret};
 
     const S3_KEYS: [(&str, &str); 4] =
         [("backend", "s3"), ("bucket", "blobs"), ("access_key_id", "id"), ("secret_access_key", "s3cr3t")];
+
+    fn parse(provider: &[(&str, &str)], pairs: &[(&str, &str)]) -> Result<LinkConfig, LinkError> {
+        let link = link("a", "blobs", &["wasi:blobstore/blobstore"]);
+        LinkConfig::parse(&config(provider), &as_target(link, pairs))
+    }
 
     #[test]
     fn a_wrong_key_is_named_with_an_example() {
@@ -197,7 +196,7 @@ mod tests {
             ("read_only", "yes", "true"),
             ("max_object_size", "big", "16MiB"),
         ] {
-            let error = LinkConfig::parse(&config(&[]), &config(&[(key, value)])).expect_err(value).to_string();
+            let error = parse(&[], &[(key, value)]).expect_err(value).to_string();
             assert!(error.contains(key) && error.contains(value) && error.contains(example), "{error}");
         }
         for (key, value, example) in [
@@ -209,7 +208,7 @@ mod tests {
             ("region", "", "eu-central-1"),
             ("access_key_id", "a b", "AKIAIOSFODNN7EXAMPLE"),
         ] {
-            let error = LinkConfig::parse(&config(&S3_KEYS), &config(&[(key, value)])).expect_err(value).to_string();
+            let error = parse(&S3_KEYS, &[(key, value)]).expect_err(value).to_string();
             assert!(error.contains(key) && error.contains(example), "{error}");
         }
     }
@@ -217,33 +216,47 @@ mod tests {
     #[test]
     fn a_missing_key_is_named_and_a_secret_is_never_shown() {
         for key in ["bucket", "access_key_id", "secret_access_key"] {
-            let mut all = config(&S3_KEYS);
-            all.remove(key);
-            let error = LinkConfig::parse(&config(&[]), &all).expect_err(key).to_string();
+            let rest: Vec<_> = S3_KEYS.into_iter().filter(|(name, _)| *name != key).collect();
+            let error = parse(&[], &rest).expect_err(key).to_string();
             assert!(error.contains(key) && error.contains("is missing"), "{error}");
         }
-        let odd = config(&[("secret_access_key", "hush hush")]);
-        let error = LinkConfig::parse(&config(&S3_KEYS), &odd).expect_err("has a space").to_string();
+        let odd = [("secret_access_key", "hush hush")];
+        let error = parse(&S3_KEYS, &odd).expect_err("has a space").to_string();
         assert!(error.contains("secret_access_key") && !error.contains("hush"), "{error}");
-        let shown = format!("{:?}", LinkConfig::parse(&config(&S3_KEYS), &config(&[])));
+        let shown = format!("{:?}", parse(&S3_KEYS, &[]));
         assert!(shown.contains("***") && !shown.contains("s3cr3t"), "{shown}");
     }
 
     #[test]
     fn a_link_says_more_than_the_provider() {
-        let link = config(&[("bucket", "others"), ("read_only", "true"), ("max_object_size", "1KiB")]);
-        let parsed = LinkConfig::parse(&config(&S3_KEYS), &link).expect("valid");
+        let link = [("bucket", "others"), ("read_only", "true"), ("max_object_size", "1KiB")];
+        let parsed = parse(&S3_KEYS, &link).expect("valid");
         let expected = S3 {
             endpoint: None,
             bucket: "others".into(),
             region: "us-east-1".into(),
             access_key_id: "id".into(),
-            secret_access_key: Secret("s3cr3t".into()),
+            secret_access_key: Secret::new("s3cr3t"),
             session_token: None,
         };
         assert_eq!(parsed.backend, Backend::S3(expected));
         assert_eq!((parsed.access, parsed.max_object_bytes), (Access::ReadOnly, 1_024));
-        let bare = LinkConfig::parse(&config(&[]), &config(&[])).expect("valid");
+        let bare = parse(&[], &[]).expect("valid");
         assert_eq!((bare.backend, bare.access), (Backend::Folder(None), Access::ReadWrite));
+    }
+
+    #[test]
+    fn the_key_may_be_a_secret_of_the_link() {
+        let link = link("a", "blobs", &["wasi:blobstore/blobstore"]);
+        let link = with_secrets(as_target(link, &[]), &[("secret_access_key", "sealed"), ("session_token", "token")]);
+        match LinkConfig::parse(&config(&S3_KEYS), &link).expect("valid").backend {
+            Backend::S3(s3) => {
+                assert_eq!(
+                    (s3.secret_access_key, s3.session_token),
+                    (Secret::new("sealed"), Some(Secret::new("token")))
+                );
+            }
+            other => panic!("{other:?}"),
+        }
     }
 }

@@ -84,12 +84,12 @@ impl BlobStore {
 impl Provider for BlobStore {
     fn description(&self) -> Description {
         let serves = [BLOBSTORE, CONTAINER].map(|name| Interface::parse(name).expect("a constant of ours"));
-        Description { name: "blob store (folder or S3)", serves: serves.into(), calls: Vec::new() }
+        Description { name: "blob store".into(), serves: serves.into(), calls: Vec::new() }
     }
 
     async fn link_up(&self, link: &ActiveLink) -> Result<(), LinkError> {
         let opened = async {
-            let config = LinkConfig::parse(&self.environment.config, &link.config)?;
+            let config = LinkConfig::parse(&self.environment.config, link)?;
             if link.role != Role::Target {
                 let wrong_end = "a blob store is the target of its links, not the source".to_owned();
                 return Err(LinkError::Unavailable(wrong_end));

@@ -28,7 +28,7 @@ pub(super) fn client(config: &S3) -> Result<AmazonS3, LinkError> {
         .with_bucket_name(&config.bucket)
         .with_region(&config.region)
         .with_access_key_id(&config.access_key_id)
-        .with_secret_access_key(&config.secret_access_key.0)
+        .with_secret_access_key(config.secret_access_key.reveal())
         .with_virtual_hosted_style_request(false)
         .with_http_connector(Connector)
         .with_retry(RetryConfig { backoff: BACKOFF, max_retries: RETRIES, retry_timeout: RETRY_TIMEOUT });
@@ -36,7 +36,7 @@ pub(super) fn client(config: &S3) -> Result<AmazonS3, LinkError> {
         builder = builder.with_endpoint(endpoint);
     }
     if let Some(token) = &config.session_token {
-        builder = builder.with_token(&token.0);
+        builder = builder.with_token(token.reveal());
     }
     builder.build().map_err(|error| LinkError::Unavailable(format!("no client for the S3 server can be made: {error}")))
 }

@@ -153,7 +153,7 @@ fn answer<T: serde::Serialize>(value: Result<T, String>, body: Body) -> Result<A
 #[async_trait]
 impl sdk::Provider for Kept {
     fn description(&self) -> sdk::Description {
-        sdk::Description { name: "kept", serves: Vec::new(), calls: Vec::new() }
+        sdk::Description { name: "kept".into(), serves: Vec::new(), calls: Vec::new() }
     }
 
     async fn link_up(&self, _: &sdk::ActiveLink) -> Result<(), sdk::LinkError> {
