@@ -30,6 +30,7 @@ pub(crate) fn builtins() -> BTreeMap<String, Factory> {
     BTreeMap::from([
         (trellis_provider_http_server::NAME.to_owned(), trellis_provider_http_server::factory()),
         (trellis_provider_keyvalue::NAME.to_owned(), trellis_provider_keyvalue::factory()),
+        (trellis_provider_blobstore::NAME.to_owned(), trellis_provider_blobstore::factory()),
         (trellis_provider_messaging::NAME.to_owned(), trellis_provider_messaging::factory()),
         (trellis_provider_sql::NAME.to_owned(), trellis_provider_sql::factory()),
         (trellis_provider_timer::NAME.to_owned(), trellis_provider_timer::factory()),

@@ -6,6 +6,7 @@
 
 #![forbid(unsafe_code)]
 
+pub mod blobstore;
 pub mod http;
 pub mod keyvalue;
 pub mod messaging;

@@ -15,6 +15,7 @@ const MAY_DEPEND_ON: &[(&str, &[&str])] = &[
     ("trellis-provider-sdk", &["trellis-lattice", "trellis-interfaces"]),
     ("trellis-provider-http-server", &["trellis-provider-sdk", "trellis-interfaces"]),
     ("trellis-provider-keyvalue", &["trellis-provider-sdk", "trellis-interfaces"]),
+    ("trellis-provider-blobstore", &["trellis-provider-sdk", "trellis-interfaces"]),
     ("trellis-provider-messaging", &["trellis-provider-sdk", "trellis-interfaces"]),
     ("trellis-provider-sql", &["trellis-provider-sdk", "trellis-interfaces"]),
     ("trellis-provider-timer", &["trellis-provider-sdk", "trellis-interfaces"]),
@@ -28,6 +29,7 @@ const MAY_DEPEND_ON: &[(&str, &[&str])] = &[
             "trellis-provider-sdk",
             "trellis-provider-http-server",
             "trellis-provider-keyvalue",
+            "trellis-provider-blobstore",
             "trellis-provider-messaging",
             "trellis-provider-sql",
             "trellis-provider-timer",
@@ -42,7 +44,7 @@ const MAY_DEPEND_ON: &[(&str, &[&str])] = &[
 
 /// What the tests of a crate may depend on beyond that.
 const MAY_USE_IN_TESTS: &[(&str, &[&str])] = &[
-    ("trellis-host", &["trellis-provider-http-server", "trellis-provider-keyvalue"]),
+    ("trellis-host", &["trellis-provider-http-server", "trellis-provider-keyvalue", "trellis-provider-blobstore"]),
     (
         "trellis-tests",
         &["trellis-interfaces", "trellis-lattice", "trellis-provider-sdk", "trellis-host", "trellis-wadm"],

@@ -31,6 +31,10 @@ const IMPORTS: &[(&str, Version, Need)] = &[
     ("wasi:keyvalue/store", Version::Exactly(Some("0.2.0-draft")), Need::Link),
     ("wasi:keyvalue/atomics", Version::Exactly(Some("0.2.0-draft")), Need::Link),
     ("wasi:keyvalue/batch", Version::Exactly(Some("0.2.0-draft")), Need::Link),
+    // A container is had by `blobstore` only, and what is done with it goes over that link.
+    ("wasi:blobstore/blobstore", Version::Exactly(Some("0.2.0-draft")), Need::Link),
+    ("wasi:blobstore/container", Version::Exactly(Some("0.2.0-draft")), Need::Nothing),
+    ("wasi:blobstore/types", Version::Exactly(Some("0.2.0-draft")), Need::Nothing),
     ("wasi:keyvalue/store", Version::Exactly(Some("0.2.0-draft2")), Need::Link),
     ("wasi:keyvalue/atomics", Version::Exactly(Some("0.2.0-draft2")), Need::Link),
     ("wasi:keyvalue/batch", Version::Exactly(Some("0.2.0-draft2")), Need::Link),
@@ -122,6 +126,8 @@ mod tests {
         check("wasi:http/outgoing-handler@0.2.9", Some(Need::Link));
         check("wasi:http/client@0.3.0", Some(Need::Link));
         check("wasi:keyvalue/store@0.2.0-draft", Some(Need::Link));
+        check("wasi:blobstore/blobstore@0.2.0-draft", Some(Need::Link));
+        check("wasi:blobstore/container@0.2.0-draft", Some(Need::Nothing));
         check("wasi:keyvalue/atomics@0.2.0-draft2", Some(Need::Link));
         check("wasi:config/runtime", Some(Need::Nothing));
         check("wasi:logging/logging", Some(Need::Nothing));
@@ -136,6 +142,7 @@ mod tests {
             "wasi:http/client@0.2.0",
             "wasi:keyvalue/store@0.2.0-draft3",
             "wasi:keyvalue/store",
+            "wasi:blobstore/blobstore",
             "wasi:config/store@0.2.0",
             "wasmcloud:messaging/consumer@0.3.0",
             "wasmcloud:messaging/handler@0.2.0",

@@ -4,6 +4,7 @@
 mod builtin;
 mod lines;
 
+pub(crate) mod blobstore;
 pub(crate) mod bus;
 pub(crate) mod config;
 pub(crate) mod http;

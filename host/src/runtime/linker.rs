@@ -35,6 +35,7 @@ pub(super) fn built_in(engine: &Engine, kind: EngineKind) -> wasmtime::Result<Li
     }
     capability::http::add_to_linker(&mut linker, kind)?;
     capability::keyvalue::add_to_linker(&mut linker, kind)?;
+    capability::blobstore::add_to_linker(&mut linker, kind)?;
     capability::config::add_to_linker(&mut linker, kind)?;
     capability::logging::add_to_linker(&mut linker, kind)?;
     capability::secrets::add_to_linker(&mut linker, kind)?;

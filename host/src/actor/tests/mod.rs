@@ -7,6 +7,7 @@ use trellis_lattice::contract::Interface;
 use trellis_lattice::error::{CallError, CallErrorKind};
 use trellis_lattice::message::invocation::{Context, Encoding, Head, Invocation};
 
+mod blobs;
 mod builtin;
 mod chain;
 mod keyvalue;
