@@ -9,13 +9,19 @@ mod config;
 mod provider;
 
 mod listener;
+mod peers;
 mod route;
 mod split;
+mod tls;
 
 mod answer;
 mod body;
 mod connection;
 mod forward;
+mod head;
+mod pace;
+mod patient;
+mod stream;
 
 pub use listener::Listeners;
 pub use provider::{HttpServer, NAME, factory};

@@ -57,9 +57,9 @@ async fn hops_of_a_response_end_here() {
     })
     .await;
     let response = Client::on_loopback(&[]).await.send(get(&server.uri("/"))).await.unwrap();
-    let names: Vec<&str> =
-        response.headers().keys().map(http::HeaderName::as_str).filter(|name| *name != "date").collect();
-    assert_eq!(names, ["x-kept", "content-length"]);
+    let mut names: Vec<&str> = response.headers().keys().map(http::HeaderName::as_str).collect();
+    names.sort_unstable();
+    assert_eq!(names, ["content-length", "date", "x-kept"]);
 }
 
 #[tokio::test]
@@ -80,14 +80,9 @@ async fn a_length_that_is_a_lie_does_not_become_a_second_request() {
     let (_, said) = read(client.send(with_length("40", known)).await.unwrap()).await.unwrap();
     assert!(said.starts_with("POST / Some(4)\n"), "the body knows better: {said}");
     assert!(client.send(with_length("40", streamed(b"short"))).await.is_err(), "a body that ends early");
-    for wrong in ["3, 3", "+3", "0x3", "-1", "", "3 "] {
-        let protocol = Some(ErrorCode::HttpProtocolError);
-        let request = with_length("1", streamed(b"abc"));
-        let (mut parts, body) = request.into_parts();
-        parts.headers.insert("content-length", wrong.parse().unwrap());
-        if wrong.trim() == wrong {
-            expect(client.send(Request::from_parts(parts, body)).await, CallErrorKind::Provider, protocol);
-        }
+    for wrong in ["3, 3", "+3", "0x3", "-1", ""] {
+        let request = with_length(wrong, streamed(b"abc"));
+        expect(client.send(request).await, CallErrorKind::Provider, Some(ErrorCode::HttpProtocolError));
     }
 }
 
