@@ -12,6 +12,7 @@ mod foreign;
 mod one_box;
 mod operations;
 mod outage;
+mod outside;
 mod relay;
 mod resume;
 mod support;
