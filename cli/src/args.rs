@@ -9,7 +9,7 @@ use trellis_lattice::id::LatticeName;
 use crate::command::{
     app, build, call, completions, config, events, get, host, inspect, keys, label, link, pull, push,
 };
-use crate::command::{scale, sign, start, stop, up, wadm};
+use crate::command::{confine, new, par, provider, scale, secret, sign, start, stop, up, wadm};
 use crate::output::say;
 
 /// Run WebAssembly actors in a lattice of hosts.
@@ -119,6 +119,8 @@ pub(crate) enum Command {
     Link(link::LinkArgs),
     /// Write, read and delete configs
     Config(config::ConfigArgs),
+    /// Write secrets, sealed, and say who may read them
+    Secret(secret::SecretArgs),
     /// Set and remove labels of hosts
     Label(label::LabelArgs),
     /// Show what is there
@@ -141,6 +143,16 @@ pub(crate) enum Command {
     Keys(keys::Keys),
     /// Write completions for a shell to standard output
     Completions(completions::Completions),
+    /// Make, extend and show archives of providers
+    Par(par::Par),
+    /// Begin an actor or a provider
+    New(new::New),
+    /// For hosts: run a provider that is built in, as a process
+    #[command(hide = true)]
+    Provider(provider::ProviderArgs),
+    /// For hosts: take limits, then run the program of a provider
+    #[command(hide = true)]
+    Confine(confine::Confine),
 }
 
 /// Says what is wrong with the command line, or prints the help that was asked for.

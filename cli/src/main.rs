@@ -13,6 +13,7 @@ mod data_dir;
 mod deployer;
 mod key_store;
 mod log;
+mod native;
 mod output;
 mod serve;
 
@@ -29,6 +30,9 @@ fn main() -> ExitCode {
         Ok(cli) => cli,
         Err(error) => return args::refuse(&error),
     };
+    if let args::Command::Confine(arguments) = &cli.command {
+        return command::confine::run(arguments);
+    }
     if let Err(error) = log::start(&cli) {
         return output::fail(&error);
     }

@@ -31,6 +31,7 @@ pub(crate) fn builtins() -> BTreeMap<String, Factory> {
         (trellis_provider_http_client::NAME.to_owned(), trellis_provider_http_client::factory()),
         (trellis_provider_http_server::NAME.to_owned(), trellis_provider_http_server::factory()),
         (trellis_provider_keyvalue::NAME.to_owned(), trellis_provider_keyvalue::factory()),
+        (trellis_provider_messaging::NAME.to_owned(), trellis_provider_messaging::factory()),
     ])
 }
 

@@ -139,6 +139,7 @@ mod tests {
             provider_ref: "builtin:kv".to_owned(),
             host_id,
             config: Vec::new(),
+            allow_update: false,
             annotations: None,
         };
         Assignment { providers: vec![provider], actors: Vec::new(), ..Assignment::default() }

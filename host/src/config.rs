@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use trellis_lattice::id::LatticeName;
+use trellis_lattice::id::{IssuerId, LatticeName};
 use trellis_lattice::message::command::StringMap;
 
 use crate::artifact::registry::Access;
@@ -31,6 +31,8 @@ pub struct Config {
     pub drain: Duration,
     /// How registries are reached.
     pub registries: Access,
+    /// Which providers may run as processes, and with which limits.
+    pub native: Native,
 }
 
 impl Config {
@@ -47,7 +49,53 @@ impl Config {
             resume: Resume::default(),
             drain: Duration::from_secs(10),
             registries: Access::default(),
+            native: Native::default(),
         }
+    }
+}
+
+/// Native code as processes of their own: which, and with which limits. By default only signed archives.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Native {
+    /// Executables that may run though nobody signed them, by their path.
+    pub executables: Vec<PathBuf>,
+    /// Whose archives may run; `None`: those of every trusted issuer.
+    pub issuers: Option<Vec<IssuerId>>,
+    /// The program that this host is part of, if it can run `provider <name>` and `confine … -- <program>`. Without it
+    /// there are no `process:` providers, and processes take no limits on themselves.
+    pub own: Option<PathBuf>,
+    /// Where processes keep their state and archives' programs are kept; `None`: in the host's own directory, which
+    /// only the host's user can enter.
+    pub dir: Option<PathBuf>,
+    /// As whom processes run; needs the right to change users. `None`: as the host.
+    pub user: Option<User>,
+    /// What a process may use.
+    pub limits: ProcessLimits,
+}
+
+/// A user of the system, by numbers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct User {
+    /// The user.
+    pub uid: u32,
+    /// The group.
+    pub gid: u32,
+}
+
+/// What a process may use; more is refused by the system.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ProcessLimits {
+    /// Private memory.
+    pub memory_bytes: u64,
+    /// Open files and sockets.
+    pub open_files: u64,
+    /// Processes and threads of its user; holds where processes have a user of their own.
+    pub processes: u64,
+}
+
+impl Default for ProcessLimits {
+    fn default() -> Self {
+        Self { memory_bytes: 2 << 30, open_files: 4_096, processes: 512 }
     }
 }
 

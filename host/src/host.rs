@@ -15,6 +15,7 @@ use trellis_lattice::identity::peer::Identity;
 use trellis_lattice::identity::trust::Trust;
 use trellis_lattice::message::event::EventName;
 use trellis_lattice::rpc::{Join, Peer};
+use trellis_lattice::secrets::Opener;
 use trellis_lattice::store::SharedStore;
 use trellis_lattice::subject;
 use trellis_lattice::transport::SharedTransport;
@@ -27,11 +28,12 @@ use crate::config::{Config, Resume, Unsigned};
 use crate::control::{self, Labels, Shared};
 use crate::error::{Error, ErrorKind, Result};
 use crate::provider::make_private_dir;
-use crate::records::{Kept, Records};
+use crate::records::{Believed, Kept, Records};
 use crate::roster::{Context, Order, Roster, now_unix_seconds};
 use crate::router::Router;
 use crate::router::gate::Gate;
 use crate::runtime::Runtime;
+use crate::secrets::{self, Vault};
 use crate::standing::Told;
 
 /// How often a host says what it runs.
@@ -64,6 +66,7 @@ pub struct Host {
     peer: Arc<Peer>,
     stop: watch::Receiver<Option<Duration>>,
     tasks: [AbortOnDropHandle<()>; 2],
+    _secrets: [AbortOnDropHandle<()>; 2],
 }
 
 impl Host {
@@ -80,7 +83,10 @@ impl Host {
         let granted = identity.claims.labels.clone();
         let kept =
             Kept { file: config.data_dir.join("records.json"), use_if_silent: config.resume == Resume::LastAssignment };
-        let records = Records::open(Arc::clone(&parts.store), Arc::clone(&told), kept, JOIN_TIMEOUT).await?;
+        let believed = Believed { lattice: config.lattice.clone(), authority: parts.trust.authority.clone() };
+        let store = Arc::clone(&parts.store);
+        let records = Records::open(store, (Arc::clone(&told), believed), kept, JOIN_TIMEOUT).await?;
+        let vault = Arc::new(Vault::new(Arc::clone(records.view()), Opener::of(&parts.key)));
         let router = Arc::new(Router::new(Arc::clone(records.view())));
         let peer = join(&config, &parts, identity, &router).await?;
         let announcer = Announcer::new(Arc::clone(&parts.transport), config.lattice.clone(), id.clone());
@@ -89,13 +95,27 @@ impl Host {
         let artifacts = Artifacts::new(config.registries.clone(), config.data_dir.join("artifacts"));
         let Parts { transport, runtime, builtins, trust, .. } = parts;
         let host = id.clone();
-        let context =
-            Arc::new(Context { config, host, records, runtime, router, builtins, trust, announcer, artifacts, told });
+        let native = Arc::new(config.native.clone());
+        let context = Arc::new(Context {
+            config,
+            host,
+            records,
+            vault,
+            runtime,
+            router,
+            builtins,
+            trust,
+            announcer,
+            artifacts,
+            told,
+            native,
+        });
         let roster = Roster::start(Arc::clone(&context), Arc::clone(&peer), Writer::new(file), assigned.clone());
         let (stop, stopped) = watch::channel(None);
         let shared = Arc::new(Shared { context, roster, transport, labels, started: Instant::now(), stop });
         let tasks = serve(&shared, subjects).await?;
-        let this = Self { id, shared, peer, stop: stopped, tasks };
+        let _secrets = follow_secrets(&shared.context, &peer);
+        let this = Self { id, shared, peer, stop: stopped, tasks, _secrets };
         this.say_started();
         this.resume(assigned).await;
         Ok(this)
@@ -179,6 +199,9 @@ fn prepare(mut config: Config) -> Result<Config> {
             *path = artifact::canonical(path);
         }
     }
+    for executable in &mut config.native.executables {
+        *executable = artifact::canonical(executable);
+    }
     Ok(config)
 }
 
@@ -211,6 +234,15 @@ async fn serve(shared: &Arc<Shared>, subjects: subject::Control) -> Result<[Abor
     let control = tokio::spawn(control::serve(Arc::clone(shared), subjects, requests));
     let heartbeat = tokio::spawn(heartbeat(Arc::clone(shared)));
     Ok([control, heartbeat].map(AbortOnDropHandle::new))
+}
+
+/// Starts the tasks that read the host's own files of secrets, and that share with hosts which came later.
+fn follow_secrets(context: &Arc<Context>, peer: &Arc<Peer>) -> [AbortOnDropHandle<()>; 2] {
+    let Config { data_dir, lattice, .. } = &context.config;
+    let (dir, view) = (data_dir.join("secrets"), Arc::clone(context.records.view()));
+    let files = tokio::spawn(secrets::follow_files(dir, lattice.clone(), context.host.clone(), view));
+    let share = tokio::spawn(secrets::share(Arc::clone(context), Arc::clone(peer)));
+    [files, share].map(AbortOnDropHandle::new)
 }
 
 async fn heartbeat(shared: Arc<Shared>) {

@@ -19,4 +19,6 @@ mod resilience;
 mod roster;
 pub mod router;
 pub mod runtime;
+mod secrets;
+mod setup;
 mod standing;

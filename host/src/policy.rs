@@ -4,8 +4,8 @@
 use std::path::Path;
 
 use trellis_lattice::contract::Interface;
-use trellis_lattice::id::EntityId;
-use trellis_lattice::identity::claims::ActorClaims;
+use trellis_lattice::id::{EntityId, IssuerId};
+use trellis_lattice::identity::claims::{ActorClaims, ProviderClaims};
 use trellis_lattice::identity::trust::Trust;
 
 use crate::capability::{Need, builtin};
@@ -58,6 +58,32 @@ pub fn may_run(
         return Err(Error::new(ErrorKind::Refused, message));
     };
     Ok(Grants::Patterns(claims.imports.clone().unwrap_or_else(|| by_issuer.clone())))
+}
+
+/// Whether native code may run: whose it is must be trusted, and be one of `issuers` if they are named. The claims are
+/// verified ones.
+///
+/// # Errors
+/// `Refused`, naming the issuer.
+pub fn may_run_native(
+    id: &EntityId,
+    claims: &ProviderClaims,
+    trust: &Trust,
+    issuers: Option<&[IssuerId]>,
+) -> Result<()> {
+    let issuer = &claims.issuer;
+    let is_trusted = match issuers {
+        Some(issuers) => issuers.contains(issuer),
+        None => trust.issuers.contains_key(issuer),
+    };
+    if is_trusted {
+        return Ok(());
+    }
+    let message = format!(
+        "provider {id} is signed by {issuer}, whose native code this host does not run; sign it with a key that it \
+         trusts, or start the host with --provider-issuer {issuer}"
+    );
+    Err(Error::new(ErrorKind::Refused, message))
 }
 
 fn unsigned_refused(id: &EntityId, origin: Origin<'_>) -> Error {
@@ -131,13 +157,12 @@ fn is_granted(grants: &Grants, interface: &Interface) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::{Grants, Needs, Origin, Refusals, may_run};
+    use super::{Grants, IssuerId, Needs, Origin, ProviderClaims, Refusals, may_run, may_run_native};
     use crate::config::{Unlinked, Unsigned};
     use crate::links::tests::{link, table};
     use std::collections::BTreeMap;
     use std::path::Path;
     use trellis_lattice::contract::Interface;
-    use trellis_lattice::id::IssuerId;
     use trellis_lattice::identity::claims::ActorClaims;
     use trellis_lattice::identity::key::{Key, KeyKind};
     use trellis_lattice::identity::trust::Trust;
@@ -195,6 +220,31 @@ mod tests {
         let stranger = issuer();
         let error = run(&claims(&stranger, None)).expect_err("not trusted").to_string();
         assert!(error.contains(stranger.as_str()), "{error}");
+    }
+
+    #[test]
+    fn native_code_runs_by_trust_or_by_those_who_are_named() {
+        let (trusted, named, stranger) = (issuer(), issuer(), issuer());
+        let trust = trusting(&trusted, &[]);
+        let id = "a".parse().expect("valid");
+        let run = |issuer: &IssuerId, issuers: Option<&[IssuerId]>| {
+            let claims = ProviderClaims {
+                issuer: issuer.clone(),
+                subject: String::new(),
+                name: String::new(),
+                vendor: String::new(),
+                revision: None,
+                version: None,
+                issued_at: 0,
+                expires_at: None,
+                target_hashes: BTreeMap::new(),
+            };
+            may_run_native(&id, &claims, &trust, issuers)
+        };
+        assert!(run(&trusted, None).is_ok() && run(&named, Some(std::slice::from_ref(&named))).is_ok());
+        assert!(run(&trusted, Some(std::slice::from_ref(&named))).is_err(), "it may sign actors only");
+        let error = run(&stranger, None).expect_err("not trusted").to_string();
+        assert!(error.contains(stranger.as_str()) && error.contains("--provider-issuer"), "{error}");
     }
 
     #[test]

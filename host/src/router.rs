@@ -194,7 +194,7 @@ mod tests {
     #[async_trait]
     impl sdk::Provider for Echo {
         fn description(&self) -> sdk::Description {
-            sdk::Description { name: "echo", serves: Vec::new(), calls: Vec::new() }
+            sdk::Description { name: "echo".into(), serves: Vec::new(), calls: Vec::new() }
         }
 
         async fn link_up(&self, _: &sdk::ActiveLink) -> Result<(), sdk::LinkError> {

@@ -1,8 +1,9 @@
-//! wasi:keyvalue 0.2.0-draft as it travels. A store resource is the name of its bucket; which data that names is
+//! wasi:keyvalue 0.2.0-draft and 0.2.0-draft2 as they travel. A store resource is the name of its bucket; which data that names is
 //! decided by the provider, from the link.
 //!
 //! The parameters of a function are the fields of the type with its name, in order; its result is
-//! [`Result<T, Error>`](Error) with the `T` that is said there.
+//! [`Result<T, Error>`](Error) with the `T` that is said there. Both versions travel alike, but for what
+//! [`IncrementBy`], [`CasNew`] and [`Swap`] say.
 
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
@@ -15,6 +16,21 @@ pub const ATOMICS: &str = "wasi:keyvalue/atomics@0.2.0-draft";
 
 /// `batch`, with its version.
 pub const BATCH: &str = "wasi:keyvalue/batch@0.2.0-draft";
+
+/// `store` of the second draft.
+pub const STORE_2: &str = "wasi:keyvalue/store@0.2.0-draft2";
+
+/// `atomics` of the second draft.
+pub const ATOMICS_2: &str = "wasi:keyvalue/atomics@0.2.0-draft2";
+
+/// `batch` of the second draft.
+pub const BATCH_2: &str = "wasi:keyvalue/batch@0.2.0-draft2";
+
+/// `watcher`, which actors export. Who calls it does not know against which version an actor was built.
+pub const WATCHER: &str = "wasi:keyvalue/watcher";
+
+/// The version whose numbers have a sign and which has compare-and-swap.
+pub const DRAFT_2: &str = "0.2.0-draft2";
 
 /// Names of functions.
 pub mod function {
@@ -32,12 +48,20 @@ pub mod function {
     pub const LIST_KEYS: &str = "list-keys";
     /// [`super::Increment`].
     pub const INCREMENT: &str = "increment";
+    /// [`super::CasNew`].
+    pub const CAS_NEW: &str = "cas.new";
+    /// [`super::Swap`].
+    pub const SWAP: &str = "swap";
     /// [`super::GetMany`].
     pub const GET_MANY: &str = "get-many";
     /// [`super::SetMany`].
     pub const SET_MANY: &str = "set-many";
     /// [`super::DeleteMany`].
     pub const DELETE_MANY: &str = "delete-many";
+    /// [`super::OnSet`].
+    pub const ON_SET: &str = "on-set";
+    /// [`super::OnDelete`].
+    pub const ON_DELETE: &str = "on-delete";
 }
 
 /// The error of all functions.
@@ -120,6 +144,59 @@ pub struct Increment {
     pub delta: u64,
 }
 
+/// `atomics.increment` of the second draft; the value after it, an `i64`, comes back.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct IncrementBy {
+    /// The identifier that the actor opened.
+    pub bucket: String,
+    /// The key.
+    pub key: String,
+    /// What is added.
+    pub delta: i64,
+}
+
+/// `atomics.cas.new` of the second draft; an [`Option<Snapshot>`](Snapshot) comes back: none without such a key. What
+/// `cas.current` says is in it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CasNew {
+    /// The identifier that the actor opened.
+    pub bucket: String,
+    /// The key.
+    pub key: String,
+}
+
+/// A value, and what tells whether it is still there.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Snapshot {
+    /// Opaque; who made it can compare it with what is there.
+    pub version: Bytes,
+    /// The value.
+    pub value: Value,
+}
+
+/// `atomics.swap` of the second draft; a [`Swapped`] comes back.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Swap {
+    /// The identifier that the actor opened.
+    pub bucket: String,
+    /// The key.
+    pub key: String,
+    /// [`Snapshot::version`] of what has to be there still; none when the key may not be there.
+    pub version: Option<Bytes>,
+    /// The value that is to be there.
+    pub value: Value,
+}
+
+/// What came of a swap.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Swapped {
+    /// The value is there.
+    Done,
+    /// Something else was there, and is: none without such a key.
+    Stale(Option<Snapshot>),
+}
+
 /// `batch.get-many`; a `Vec<Option<(String, Value)>>` comes back, in the order of `keys`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct GetMany {
@@ -145,6 +222,26 @@ pub struct DeleteMany {
     pub bucket: String,
     /// The keys.
     pub keys: Vec<String>,
+}
+
+/// `watcher.on-set`; nothing comes back.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OnSet {
+    /// The identifier to open the bucket by.
+    pub bucket: String,
+    /// The key.
+    pub key: String,
+    /// Its value.
+    pub value: Value,
+}
+
+/// `watcher.on-delete`; nothing comes back.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OnDelete {
+    /// The identifier to open the bucket by.
+    pub bucket: String,
+    /// The key.
+    pub key: String,
 }
 
 /// A page of keys.

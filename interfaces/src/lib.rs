@@ -8,3 +8,4 @@
 
 pub mod http;
 pub mod keyvalue;
+pub mod messaging;

@@ -132,6 +132,10 @@ id_type!(
     ConfigName, "config name", check_name
 );
 id_type!(
+    /// The name of a secret in its lattice.
+    SecretName, "secret name", check_name
+);
+id_type!(
     /// The public nkey of a host, `N…`.
     HostId, "host id", |kind, text| check_public_key(kind, text, &['N'])
 );

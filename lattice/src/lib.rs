@@ -16,6 +16,7 @@ pub mod message;
 pub mod rpc;
 pub mod seal;
 pub mod secret;
+pub mod secrets;
 pub mod store;
 pub mod subject;
 pub mod transport;

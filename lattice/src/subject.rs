@@ -7,7 +7,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use crate::error::{Error, ErrorKind};
-use crate::id::{ConfigName, EntityId, HostId, InvalidId, LatticeName, PeerId};
+use crate::id::{ConfigName, EntityId, HostId, InvalidId, LatticeName, PeerId, SecretName};
 use crate::message::event::EventName;
 
 /// A subject, or a pattern of subjects. Cheap to clone.
@@ -98,7 +98,7 @@ pub fn reply_slots(lattice: &LatticeName, peer: &PeerId) -> Subject {
 
 /// The slot of a subject made by [`reply_slot`].
 pub fn slot_of(subject: &Subject) -> Option<u32> {
-    subject.tokens().nth(4)?.parse().ok()
+    subject.as_str().rsplit_once('.')?.1.parse().ok()
 }
 
 /// The slot with another number of the same peer.
@@ -279,9 +279,15 @@ impl Control {
         Subject(format!("{}.config.{}.{name}", self.base, verb.as_str()).into())
     }
 
+    /// `secret.put.<name>`, `secret.get.<name>`, `secret.del.<name>`: ours, in the manner of configs.
+    pub fn on_secret(&self, verb: ConfigVerb, name: &SecretName) -> Subject {
+        Subject(format!("{}.secret.{}.{name}", self.base, verb.as_str()).into())
+    }
+
     /// What every host subscribes to in a queue group: one answers for the lattice.
-    pub fn shared(&self) -> [(Subject, QueueGroup); 3] {
-        [("link.*", "link"), ("claims.get", "claims"), ("config.>", "config")].map(|(tail, group)| {
+    pub fn shared(&self) -> [(Subject, QueueGroup); 4] {
+        let tails = [("link.*", "link"), ("claims.get", "claims"), ("config.>", "config"), ("secret.>", "secret")];
+        tails.map(|(tail, group)| {
             (Subject(format!("{}.{tail}", self.base).into()), QueueGroup(format!("{}.{group}", self.base).into()))
         })
     }
@@ -337,7 +343,7 @@ impl HostOperation {
 
 /// Operations addressed to the lattice.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[expect(missing_docs, reason = "named as lattice v1 names them")]
+#[expect(missing_docs, reason = "named as lattice v1 names them; `SecretList` is ours")]
 pub enum LatticeOperation {
     HostPing,
     ComponentAuction,
@@ -347,6 +353,7 @@ pub enum LatticeOperation {
     LinkGet,
     LinkDel,
     ClaimsGet,
+    SecretList,
 }
 
 impl LatticeOperation {
@@ -361,6 +368,7 @@ impl LatticeOperation {
             Self::LinkGet => "link.get",
             Self::LinkDel => "link.del",
             Self::ClaimsGet => "claims.get",
+            Self::SecretList => "secret.list",
         }
     }
 }

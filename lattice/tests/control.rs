@@ -148,6 +148,7 @@ async fn an_outcome_that_never_comes_is_a_timeout_that_names_the_host() {
         provider_ref: "builtin:http-server".to_owned(),
         host_id: id.clone(),
         config: Vec::new(),
+        allow_update: false,
         annotations: None,
     };
     let patience = Patience { outcome: Duration::from_millis(10), ..Patience::default() };

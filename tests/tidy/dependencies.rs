@@ -16,6 +16,7 @@ const MAY_DEPEND_ON: &[(&str, &[&str])] = &[
     ("trellis-provider-http-client", &["trellis-provider-sdk", "trellis-interfaces"]),
     ("trellis-provider-http-server", &["trellis-provider-sdk", "trellis-interfaces"]),
     ("trellis-provider-keyvalue", &["trellis-provider-sdk", "trellis-interfaces"]),
+    ("trellis-provider-messaging", &["trellis-provider-sdk", "trellis-interfaces"]),
     ("trellis-host", &["trellis-lattice", "trellis-interfaces", "trellis-provider-sdk"]),
     ("trellis-wadm", &["trellis-lattice"]),
     (
@@ -27,10 +28,12 @@ const MAY_DEPEND_ON: &[(&str, &[&str])] = &[
             "trellis-provider-http-client",
             "trellis-provider-http-server",
             "trellis-provider-keyvalue",
+            "trellis-provider-messaging",
             "trellis-host",
             "trellis-wadm",
         ],
     ),
+    ("trellis-example-dice", &["trellis-provider-sdk"]),
     ("trellis-tests", &[]),
     ("xtask", &[]),
 ];
@@ -46,11 +49,11 @@ const MAY_USE_IN_TESTS: &[(&str, &[&str])] = &[
 
 /// External crates that only the named crates of ours may depend on (beside what only measures or tests).
 const KEPT_TO: &[(&str, &[&str])] = &[
-    ("async-nats", &["trellis-lattice"]),
+    ("async-nats", &["trellis-lattice", "trellis-provider-keyvalue", "trellis-provider-messaging"]),
     ("wasmtime", &["trellis-host"]),
     ("wasmtime-wasi", &["trellis-host"]),
     ("wasmtime-wasi-http", &["trellis-host"]),
-    ("redb", &["trellis-lattice", "trellis-provider-keyvalue"]),
+    ("redb", &["trellis-lattice", "trellis-provider-keyvalue", "trellis-provider-messaging"]),
     ("clap", &["trellis", "xtask"]),
 ];
 

@@ -4,18 +4,22 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::source::{Finding, Source, report, root, sources};
 
-/// Rule: `async_nats` is named only in lattice's `transport/nats` and `store/jetstream`, and in tests.
+/// Rule: `async_nats` is named only in lattice's `transport/nats` and `store/jetstream`, in the backends of providers on
+/// NATS, and in tests.
 #[test]
-fn the_nats_client_is_named_in_its_two_rooms_only() {
+fn the_nats_client_is_named_in_its_rooms_only() {
     let is_allowed = |path: &str| {
         path.starts_with("lattice/src/transport/nats")
             || path.starts_with("lattice/src/store/jetstream")
+            || path.starts_with("capability-providers/messaging/src/nats")
+            || path.starts_with("capability-providers/messaging/src/jetstream")
+            || path.starts_with("capability-providers/keyvalue/src/backend/nats/")
             || is_measuring(path)
     };
     let findings =
         sources().iter().filter(|source| !is_allowed(&source.path)).flat_map(|source| source.naming("async_nats"));
     report(
-        "async_nats is named only in lattice/src/transport/nats and lattice/src/store/jetstream",
+        "async_nats is named only in lattice/src/transport/nats, lattice/src/store/jetstream and backends of providers",
         findings.collect(),
     );
 }

@@ -6,7 +6,7 @@ use anyhow::Result;
 
 use crate::environment::Environment;
 use crate::workspace::Workspace;
-use crate::{guests, nats, package, registry, step, test};
+use crate::{guests, nats, package, redis, registry, step, test};
 
 /// One thing that some command needs.
 struct Check {
@@ -48,6 +48,11 @@ fn checks(workspace: &Workspace, environment: &Environment) -> Vec<Check> {
         Some(Err(error)) => Err(format!("{error:#}")),
         None => Err("`cargo xtask test` fetches it, or: apt-get install nats-server".to_owned()),
     };
+    let redis = match redis::find(environment).map(|server| package::version(&server)) {
+        Some(Ok(version)) => Ok(version),
+        Some(Err(error)) => Err(format!("{error:#}")),
+        None => Err("`cargo xtask test` installs it, or: apt-get install redis-server".to_owned()),
+    };
     let registry = match registry::find(environment).map(|registry| package::version(&registry)) {
         Some(Ok(version)) => Ok(version),
         Some(Err(error)) => Err(format!("{error:#}")),
@@ -68,6 +73,7 @@ fn checks(workspace: &Workspace, environment: &Environment) -> Vec<Check> {
         program("rustup", "guests are then built by the route of Debian's packages", Need::Helpful),
         Check { name: "guest compiler", found: guests, need: Need::Helpful },
         Check { name: "nats-server", found: server, need: Need::Helpful },
+        Check { name: "redis-server", found: redis, need: Need::Helpful },
         Check { name: "docker-registry", found: registry, need: Need::Helpful },
         Check { name: "cargo-nextest", found: nextest, need: Need::Helpful },
         program("wasmtime", "`cargo xtask bench` then leaves out `wasmtime serve`", Need::Helpful),

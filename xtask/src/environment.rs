@@ -17,6 +17,8 @@ pub(crate) struct Environment {
     pub(crate) guest_route: Option<String>,
     /// `TRELLIS_NATS_SERVER`: a nats-server to test with.
     pub(crate) nats_server: Option<PathBuf>,
+    /// `TRELLIS_REDIS_SERVER`: a redis-server to test with.
+    pub(crate) redis_server: Option<PathBuf>,
     /// `TRELLIS_DOCKER_REGISTRY`: a docker-registry to test with.
     pub(crate) docker_registry: Option<PathBuf>,
     /// The folders of `PATH`.
@@ -35,6 +37,7 @@ impl Environment {
             rustup_home: path("RUSTUP_HOME").unwrap_or_else(|| home.join(".rustup")),
             guest_route: env::var("TRELLIS_GUEST_ROUTE").ok(),
             nats_server: path("TRELLIS_NATS_SERVER"),
+            redis_server: path("TRELLIS_REDIS_SERVER"),
             docker_registry: path("TRELLIS_DOCKER_REGISTRY"),
             search_path: env::var_os("PATH").map(|path| env::split_paths(&path).collect()).unwrap_or_default(),
         }

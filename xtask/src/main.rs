@@ -12,6 +12,7 @@ mod environment;
 mod guests;
 mod nats;
 mod package;
+mod redis;
 mod registry;
 mod step;
 mod test;

@@ -9,7 +9,7 @@ use anyhow::{Context, Result};
 
 use crate::environment::Environment;
 use crate::workspace::Workspace;
-use crate::{guests, nats, package, registry, step};
+use crate::{guests, nats, package, redis, registry, step};
 
 /// The tests by published clients of lattice v1: a workspace of its own.
 const CLIENTS: &str = "tests/clients/Cargo.toml";
@@ -33,6 +33,7 @@ pub(crate) fn run(workspace: &Workspace, environment: &Environment, extent: Exte
         )
     });
     let server = summary.step("nats-server", || find_nats(environment));
+    let redis = summary.step("redis-server", || find_redis(environment));
     let registry = summary.step("docker-registry", || find_registry(environment));
     let guests = summary.step("guests", || guests::build(workspace, environment));
     // Without the tests' own dependencies it would be another build of the same crates.
@@ -42,14 +43,14 @@ pub(crate) fn run(workspace: &Workspace, environment: &Environment, extent: Exte
         Extent::Whole => summary.optional_step("other languages", || guests::build_foreign(workspace, environment)),
         Extent::Quick => None,
     };
-    match (server, registry, guests, built) {
-        (Some(server), Some(registry), Some(_), Some(())) => {
+    match (server, redis, registry, guests, built) {
+        (Some(server), Some(redis), Some(registry), Some(_), Some(())) => {
             let selection = match (extent, foreign) {
                 (Extent::Whole, Some(_)) => Selection::Everything,
                 (Extent::Whole, None) => Selection::NoForeignActors,
                 (Extent::Quick, _) => Selection::NoWholeSystem,
             };
-            let servers = Servers { nats: &server, registry: &registry };
+            let servers = Servers { nats: &server, redis: &redis, registry: &registry };
             summary.step("tests", || run_tests(workspace, environment, servers, selection));
             if extent == Extent::Whole {
                 summary.step("clients", || run_clients(workspace, servers));
@@ -74,6 +75,12 @@ fn find_nats(environment: &Environment) -> Result<PathBuf> {
     Ok(server)
 }
 
+fn find_redis(environment: &Environment) -> Result<PathBuf> {
+    let server = redis::prepare(environment)?;
+    eprintln!("    {} ({})", package::version(&server)?, server.display());
+    Ok(server)
+}
+
 fn find_registry(environment: &Environment) -> Result<PathBuf> {
     let registry = registry::prepare(environment)?;
     eprintln!("    {} ({})", package::version(&registry)?, registry.display());
@@ -94,6 +101,7 @@ enum Selection {
 #[derive(Clone, Copy)]
 struct Servers<'a> {
     nats: &'a Path,
+    redis: &'a Path,
     registry: &'a Path,
 }
 
@@ -112,7 +120,7 @@ fn run_tests(
     servers: Servers<'_>,
     selection: Selection,
 ) -> Result<()> {
-    let search_path = search_path_with(environment, servers.nats)?;
+    let search_path = search_path_with(environment, &[servers.nats, servers.redis])?;
     let mut command = if has_nextest(workspace) {
         nextest(workspace, selection)
     } else {
@@ -148,10 +156,10 @@ fn cargo_test(workspace: &Workspace, selection: Selection) -> Command {
     command
 }
 
-/// The search path with the server's folder in front, for tests that start it by name.
-fn search_path_with(environment: &Environment, server: &Path) -> Result<OsString> {
-    let folder = server.parent().map(Path::to_owned);
-    let folders = folder.into_iter().chain(environment.search_path().iter().cloned());
+/// The search path with the servers' folders in front, for tests that start them by name.
+fn search_path_with(environment: &Environment, servers: &[&Path]) -> Result<OsString> {
+    let folders = servers.iter().filter_map(|server| server.parent()).map(Path::to_owned);
+    let folders = folders.chain(environment.search_path().iter().cloned());
     std::env::join_paths(folders).context("a folder of PATH cannot be in PATH")
 }
 

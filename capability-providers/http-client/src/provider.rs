@@ -74,7 +74,7 @@ impl HttpClient {
 impl Provider for HttpClient {
     fn description(&self) -> Description {
         let serves = [OUTGOING_HANDLER, CLIENT].map(|name| Interface::parse(name).expect("a constant of ours"));
-        Description { name: "HTTP client", serves: serves.into(), calls: Vec::new() }
+        Description { name: "HTTP client".into(), serves: serves.into(), calls: Vec::new() }
     }
 
     async fn link_up(&self, link: &ActiveLink) -> Result<(), LinkError> {

@@ -1,8 +1,8 @@
 //! What goes wrong, as HTTP answers: a status, a short text, and no detail that is not the client's business.
 
 use bytes::Bytes;
-use http::header::{CONTENT_TYPE, HeaderValue, RETRY_AFTER};
-use http::{Response, StatusCode};
+use http::header::{ALLOW, CONTENT_TYPE, HeaderValue, RETRY_AFTER};
+use http::{Method, Response, StatusCode};
 use trellis_provider_sdk::{Body, CallError, CallErrorKind};
 
 /// A short plain text.
@@ -10,6 +10,18 @@ pub(crate) fn text(status: StatusCode, text: &'static str) -> Response<Body> {
     let mut response = Response::new(Body::from(Bytes::from_static(text.as_bytes())));
     *response.status_mut() = status;
     response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
+    response
+}
+
+/// The answer to a request that is somebody's with one of these methods only.
+pub(crate) fn other_methods(methods: &[&Method]) -> Response<Body> {
+    let mut names: Vec<&str> = methods.iter().map(|method| method.as_str()).collect();
+    names.sort_unstable();
+    names.dedup();
+    let mut response = text(StatusCode::METHOD_NOT_ALLOWED, "no actor is linked for this method\n");
+    if let Ok(names) = HeaderValue::try_from(names.join(", ")) {
+        response.headers_mut().insert(ALLOW, names);
+    }
     response
 }
 

@@ -7,6 +7,8 @@ use std::time::Duration;
 use trellis_provider_sdk::config::{BYTE_SIZE, DURATION, Form, optional, required};
 use trellis_provider_sdk::{LinkError, StringMap};
 
+use crate::filter::Filter;
+use crate::front::{self, FrontConfig};
 use crate::pace::MinPace;
 use crate::route::Pattern;
 use crate::tls::Files;
@@ -18,7 +20,7 @@ const HOST: Form<String> =
     Form { expected: "a host name without port, or `*.` and one", example: "shop.example.com", parse: host };
 
 const PATH: Form<String> =
-    Form { expected: "a path that begins with `/`, without query", example: "/api", parse: path };
+    Form { expected: "a path that begins with `/`, without query; a segment `*` is any", example: "/api", parse: path };
 
 const COUNT: Form<usize> = Form {
     expected: "a number from 1 to 1000000",
@@ -51,6 +53,8 @@ pub(crate) struct Limits {
     pub(crate) stall_timeout: Duration,
     /// What a peer has to send or take on average while it is waited for, in a second.
     pub(crate) min_rate_bytes: u64,
+    /// Whether `/livez` and `/readyz` are answered.
+    pub(crate) health: bool,
 }
 
 impl Limits {
@@ -84,6 +88,7 @@ impl ProviderConfig {
             header_timeout: optional(config, "header_timeout", &DURATION)?.unwrap_or(Duration::from_secs(10)),
             stall_timeout: optional(config, "stall_timeout", &DURATION)?.unwrap_or(Duration::from_secs(30)),
             min_rate_bytes: optional(config, "min_rate", &BYTE_SIZE)?.unwrap_or(128),
+            health: front::is_on(config, "health")?,
         };
         let address = address.unwrap_or(SocketAddr::from(([127, 0, 0, 1], 8080)));
         Ok(Self { address, limits, tls: tls(config)? })
@@ -105,6 +110,8 @@ pub(crate) struct LinkConfig {
     pub(crate) body_limit_bytes: Option<u64>,
     /// Its certificate, if it has one of its own.
     pub(crate) tls: Option<Files>,
+    /// What is done before and after the actor.
+    pub(crate) front: FrontConfig,
 }
 
 impl LinkConfig {
@@ -113,11 +120,12 @@ impl LinkConfig {
         let path = optional(config, "path", &PATH)?.unwrap_or_else(|| "/".to_owned());
         Ok(Self {
             address: optional(config, "address", &ADDRESS)?,
-            pattern: Pattern { host: optional(config, "host", &HOST)?, path },
+            pattern: Pattern { host: optional(config, "host", &HOST)?, path, filter: Filter::parse(config)? },
             weight: optional(config, "weight", &WEIGHT)?,
             timeout: optional(config, "timeout", &DURATION)?.unwrap_or(Duration::from_secs(30)),
             body_limit_bytes: optional(config, "body_limit", &BYTE_SIZE)?,
             tls: tls(config)?,
+            front: FrontConfig::parse(config)?,
         })
     }
 }
@@ -140,7 +148,8 @@ fn host(text: &str) -> Option<String> {
 
 fn path(text: &str) -> Option<String> {
     let valid = text.starts_with('/') && text.len() <= 1_024 && text.bytes().all(|b| b.is_ascii_graphic());
-    (valid && !text.contains(['?', '#', '*'])).then(|| match text.trim_end_matches('/') {
+    let is_whole = |segment: &str| segment == "*" || !segment.contains('*');
+    (valid && !text.contains(['?', '#']) && text.split('/').all(is_whole)).then(|| match text.trim_end_matches('/') {
         "" => "/".to_owned(),
         path => path.to_owned(),
     })
@@ -160,6 +169,7 @@ mod tests {
             ("host", "a..b", "shop.example.com"),
             ("path", "api", "/api"),
             ("path", "/a?b", "/api"),
+            ("path", "/a*", "/api"),
             ("timeout", "30", "30s"),
             ("weight", "10%", "90"),
             ("weight", "1000001", "90"),

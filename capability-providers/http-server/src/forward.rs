@@ -16,8 +16,12 @@ use trellis_provider_sdk::{
 
 use crate::answer;
 use crate::body::Guarded;
+use crate::cors;
+use crate::front::Front;
 use crate::head;
+use crate::health;
 use crate::listener::Shared;
+use crate::route::{Asked, Found};
 
 const TRACE_PARENT: HeaderName = HeaderName::from_static("traceparent");
 const TRACE_STATE: HeaderName = HeaderName::from_static("tracestate");
@@ -42,6 +46,8 @@ pub(crate) struct Route {
     pub(crate) body_limit_bytes: Option<u64>,
     /// Which of its failures are logged.
     pub(crate) failures: Damper,
+    /// What is done before and after the actor.
+    pub(crate) front: Front,
 }
 
 impl PartialEq for Route {
@@ -57,15 +63,44 @@ pub(crate) async fn serve(shared: &Shared, request: Request<Incoming>) -> Respon
         Ok(host) => host,
         Err((status, text)) => return answer::text(status, text),
     };
-    let found = shared.table.load().find(host, request.uri().path()).map(|split| Arc::clone(split.next()));
-    let Some(route) = found else {
-        return answer::text(StatusCode::NOT_FOUND, "no actor is linked for this host and path\n");
+    if let Some(answer) = health::answer(shared, &request) {
+        return answer;
+    }
+    let route = match find(shared, host, &request) {
+        Ok(route) => route,
+        Err(answer) => return *answer,
     };
-    match forward(shared, &route, request).await {
-        Ok(response) => response,
-        Err(error) => {
+    let visit = route.front.visit(&request);
+    let response = match route.front.answer(host, &request) {
+        Some(answer) => answer,
+        None => forward(shared, &route, request).await.unwrap_or_else(|error| {
             log(&route, &error);
             answer::failure(&error)
+        }),
+    };
+    visit.finish(&route, response)
+}
+
+/// The route of a request, or the answer to one that has none.
+fn find(shared: &Shared, host: &str, request: &Request<Incoming>) -> Result<Arc<Route>, Box<Response<Body>>> {
+    let table = shared.table.load();
+    let (path, method, headers) = (request.uri().path(), request.method(), request.headers());
+    let asked = Asked { host, path, method, headers };
+    // A browser asks on behalf of the request that it is going to send, where the link answers that.
+    if let Some(method) = cors::asked_method(method, headers)
+        && let Found::Target(split) = table.find(Asked { method: &method, ..asked })
+    {
+        let route = split.next();
+        if route.front.has_cors() {
+            return Ok(Arc::clone(route));
+        }
+    }
+    match table.find(asked) {
+        Found::Target(split) => Ok(Arc::clone(split.next())),
+        Found::OtherMethods(methods) => Err(Box::new(answer::other_methods(&methods))),
+        Found::Nothing => {
+            let text = "no actor is linked for this host and path\n";
+            Err(Box::new(answer::text(StatusCode::NOT_FOUND, text)))
         }
     }
 }

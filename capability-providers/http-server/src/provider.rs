@@ -13,6 +13,7 @@ use trellis_provider_sdk::{
 
 use crate::config::{LinkConfig, ProviderConfig};
 use crate::forward::Route;
+use crate::front::Front;
 use crate::listener::{Entry, Key, Listener, Listeners};
 use crate::tls::Certificate;
 
@@ -67,6 +68,7 @@ impl HttpServer {
             timeout: config.timeout,
             body_limit_bytes: config.body_limit_bytes,
             failures: Damper::default(),
+            front: Front::new(config.front),
         };
         let address = config.address.unwrap_or(self.config.address);
         Ok(Entry { address, pattern: config.pattern, weight: config.weight, route: Arc::new(route), tls })
@@ -89,7 +91,7 @@ fn handler(link: &ActiveLink) -> Result<Interface, LinkError> {
 impl Provider for HttpServer {
     fn description(&self) -> Description {
         let calls = [INCOMING_HANDLER, HANDLER].map(|name| Interface::parse(name).expect("a constant of ours"));
-        Description { name: "HTTP server", serves: Vec::new(), calls: calls.into() }
+        Description { name: "HTTP server".into(), serves: Vec::new(), calls: calls.into() }
     }
 
     async fn link_up(&self, link: &ActiveLink) -> Result<(), LinkError> {

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use arc_swap::ArcSwap;
+use http::{HeaderMap, Method};
 use rustls::ServerConfig;
 use rustls::crypto::CryptoProvider;
 use rustls::pki_types::pem::PemObject as _;
@@ -17,7 +18,8 @@ use tokio_util::task::AbortOnDropHandle;
 use tracing::{info, warn};
 use trellis_provider_sdk::LinkError;
 
-use crate::route::{Pattern, Table};
+use crate::filter::Filter;
+use crate::route::{Asked, Found, Pattern, Table};
 
 /// How often the files are looked at.
 const RELOAD: Duration = Duration::from_secs(1);
@@ -122,7 +124,12 @@ impl fmt::Debug for ByName {
 
 impl ResolvesServerCert for ByName {
     fn resolve(&self, hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
-        let found = hello.server_name().and_then(|name| self.table.find(name, "/"));
+        let (method, headers) = (&Method::GET, &HeaderMap::new());
+        let found =
+            hello.server_name().and_then(|host| match self.table.find(Asked { host, path: "/", method, headers }) {
+                Found::Target(certificate) => Some(certificate),
+                Found::OtherMethods(_) | Found::Nothing => None,
+            });
         Some(found.unwrap_or(&self.first).current.load_full())
     }
 }
@@ -135,8 +142,8 @@ pub(crate) fn config(
     let Some((_, first)) = certificates.first().cloned() else { return Ok(None) };
     certificates.sort_by(|(one, _), (other, _)| one.cmp(other));
     certificates.dedup_by(|(one, _), (other, _)| one == other);
-    let patterns =
-        certificates.into_iter().map(|(host, certificate)| (Pattern { host, path: "/".to_owned() }, certificate));
+    let for_all = |host| Pattern { host, path: "/".to_owned(), filter: Filter::default() };
+    let patterns = certificates.into_iter().map(|(host, certificate)| (for_all(host), certificate));
     let by_name = ByName { first, table: Table::new(patterns) };
     let builder = ServerConfig::builder_with_provider(Arc::new(crypto())).with_safe_default_protocol_versions();
     let builder = builder.map_err(|error| LinkError::Unavailable(format!("TLS cannot be set up: {error}")))?;

@@ -1,17 +1,17 @@
-//! The built-in key-value store: wasi:keyvalue on one file per provider.
+//! The built-in key-value provider: wasi:keyvalue on a file of its own, on Redis, or on NATS.
 //!
-//! Reads are transactions of their own and never wait for writes. Writes go to one thread, which puts all that wait
-//! into one transaction, so that many callers share one fsync. See README.md.
+//! `request` reads calls and `backend` carries them out; which backend a link has is said by its config. See
+//! README.md.
 
 #![forbid(unsafe_code)]
 
 mod config;
 mod provider;
 
+mod request;
 mod scope;
 
-mod change;
-mod store;
-mod writer;
+mod backend;
+mod watcher;
 
 pub use provider::{KeyValue, NAME, factory};

@@ -1,8 +1,6 @@
-//! What a link sees of the store: the names of its buckets, and its limits.
+//! What a link sees of a store: the names of its buckets, and its limits.
 
 use trellis_interfaces::keyvalue::Error;
-
-use crate::config::LinkConfig;
 
 /// The longest key.
 pub(crate) const MAX_KEY_BYTES: usize = 1 << 10;
@@ -16,39 +14,45 @@ const MAX_BUCKET_BYTES: usize = 256;
 /// The most keys of one batch.
 const MAX_BATCH: usize = 10_000;
 
-/// The start of all records of one bucket: prefix and name, each closed by a zero byte, which neither contains. So
-/// no bucket's records lie among another's.
+/// The most keys of one page, and about the most bytes of them, so that a page fits a frame.
+pub(crate) const PAGE_KEYS: usize = 1_000;
+pub(crate) const PAGE_BYTES: usize = 256 << 10;
+
+/// What the links of a store are told apart by.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Bucket(Vec<u8>);
-
-impl Bucket {
-    /// The key of the record for `key`.
-    pub(crate) fn record(&self, key: &str) -> Vec<u8> {
-        [self.0.as_slice(), key.as_bytes()].concat()
-    }
-
-    /// The key of the record that says which key came as the `sequence`th.
-    pub(crate) fn order(&self, sequence: u64) -> Vec<u8> {
-        [self.0.as_slice(), &sequence.to_be_bytes()].concat()
-    }
+pub(crate) struct Scope {
+    /// Sets the buckets of this link apart from those of links with another prefix, or none.
+    pub(crate) prefix: Option<String>,
+    /// The only bucket of this link.
+    pub(crate) bucket: Option<String>,
 }
 
-/// The bucket that a link gives an actor which opens `identifier`.
-///
-/// # Errors
-/// `NoSuchStore` when the link has one bucket and it is another; `Other` for a name that cannot be one.
-pub(crate) fn bucket(config: &LinkConfig, identifier: &str) -> Result<Bucket, Error> {
-    let prefix = config.prefix.as_deref().unwrap_or_default();
-    let name = match &config.bucket {
-        None if identifier.is_empty() => "default",
-        None => identifier,
-        Some(bucket) if ["", "default", bucket].contains(&identifier) => bucket,
-        Some(_) => return Err(Error::NoSuchStore),
-    };
-    if name.len() > MAX_BUCKET_BYTES || name.contains('\0') {
-        return Err(Error::Other(format!("a bucket name has at most {MAX_BUCKET_BYTES} bytes and no zero byte")));
+/// A bucket of a store. Each backend makes names of its own of it and a key: no two buckets may share one.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Bucket {
+    /// Of the link; empty for links without. Letters, digits, `-`, `_`, `.` and `/`.
+    pub(crate) prefix: String,
+    /// Any text without a zero byte.
+    pub(crate) name: String,
+}
+
+impl Scope {
+    /// The bucket that a link gives an actor which opens `identifier`.
+    ///
+    /// # Errors
+    /// `NoSuchStore` when the link has one bucket and it is another; `Other` for a name that cannot be one.
+    pub(crate) fn bucket(&self, identifier: &str) -> Result<Bucket, Error> {
+        let name = match &self.bucket {
+            None if identifier.is_empty() => "default",
+            None => identifier,
+            Some(bucket) if ["", "default", bucket].contains(&identifier) => bucket,
+            Some(_) => return Err(Error::NoSuchStore),
+        };
+        if name.len() > MAX_BUCKET_BYTES || name.contains('\0') {
+            return Err(Error::Other(format!("a bucket name has at most {MAX_BUCKET_BYTES} bytes and no zero byte")));
+        }
+        Ok(Bucket { prefix: self.prefix.clone().unwrap_or_default(), name: name.to_owned() })
     }
-    Ok(Bucket([prefix.as_bytes(), b"\0", name.as_bytes(), b"\0"].concat()))
 }
 
 /// Refuses keys that are too long or too many.
@@ -74,32 +78,20 @@ pub(crate) fn check_values(mut lengths: impl Iterator<Item = usize>) -> Result<(
 
 #[cfg(test)]
 mod tests {
-    use super::bucket;
-    use crate::config::LinkConfig;
+    use super::{Bucket, Scope};
     use trellis_interfaces::keyvalue::Error;
-    use trellis_provider_sdk::testing::config;
-
-    fn named(pairs: &[(&str, &str)], identifier: &str) -> Result<super::Bucket, Error> {
-        bucket(&LinkConfig::parse(&config(pairs)).expect("valid"), identifier)
-    }
 
     #[test]
     fn a_link_with_one_bucket_gives_no_other() {
-        let one = named(&[("bucket", "b")], "default");
-        assert!(one.is_ok());
-        assert_eq!(named(&[("bucket", "b")], ""), one);
-        assert_eq!(named(&[("bucket", "b")], "b"), one);
-        assert_eq!(named(&[], "b"), one);
-        assert_eq!(named(&[("bucket", "b")], "c"), Err(Error::NoSuchStore));
-    }
-
-    #[test]
-    fn no_name_reaches_into_another_prefix() {
-        let own = named(&[("prefix", "a")], "b").expect("valid");
-        for (pairs, identifier) in
-            [(&[][..], "a\0b"), (&[], "a/b"), (&[], "../a/b"), (&[("prefix", "a/b")], "b"), (&[], "ab"), (&[], "b")]
-        {
-            assert_ne!(named(pairs, identifier).ok().as_ref(), Some(&own), "{pairs:?} {identifier:?}");
+        let open = |bucket: Option<&str>, identifier: &str| {
+            Scope { prefix: None, bucket: bucket.map(str::to_owned) }.bucket(identifier).map(|Bucket { name, .. }| name)
+        };
+        for identifier in ["default", "", "b"] {
+            assert_eq!(open(Some("b"), identifier), Ok("b".to_owned()));
         }
+        assert_eq!(open(None, "b"), Ok("b".to_owned()));
+        assert_eq!(open(None, ""), Ok("default".to_owned()));
+        assert_eq!(open(Some("b"), "c"), Err(Error::NoSuchStore));
+        assert!(matches!(open(None, "a\0b"), Err(Error::Other(_))));
     }
 }

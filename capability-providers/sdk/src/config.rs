@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::{LinkError, StringMap};
+use crate::{ActiveLink, LinkError, Secret, StringMap};
 
 /// How the value of a key is read, and how an error describes that.
 pub struct Form<T> {
@@ -42,6 +42,30 @@ pub fn required<T>(config: &StringMap, key: &str, form: &Form<T>) -> Result<T, L
     optional(config, key, form)?.ok_or_else(|| error(key, "is missing".to_owned(), form))
 }
 
+/// The value of `key` from the link's secrets, or else from its config, if it is there: for passwords, tokens, and
+/// addresses with either in them.
+///
+/// # Errors
+/// `Config` when it is there and not of that form; the value is not repeated.
+pub fn optional_secret<T>(link: &ActiveLink, key: &str, form: &Form<T>) -> Result<Option<T>, LinkError> {
+    let text = match link.secrets.get(key) {
+        Some(value) => value.as_text().map(Secret::reveal).ok_or_else(|| error(key, "holds bytes".to_owned(), form))?,
+        None => match link.config.get(key) {
+            Some(text) => text,
+            None => return Ok(None),
+        },
+    };
+    (form.parse)(text.trim()).map(Some).ok_or_else(|| error(key, "is not of that form".to_owned(), form))
+}
+
+/// As [`optional_secret`], for a key that has to be there.
+///
+/// # Errors
+/// `Config` when it is not there, or not of that form.
+pub fn required_secret<T>(link: &ActiveLink, key: &str, form: &Form<T>) -> Result<T, LinkError> {
+    optional_secret(link, key, form)?.ok_or_else(|| error(key, "is missing".to_owned(), form))
+}
+
 fn error<T>(key: &str, problem: String, form: &Form<T>) -> LinkError {
     LinkError::Config { key: key.to_owned(), problem, expected: form.expected, example: form.example }
 }
@@ -79,8 +103,8 @@ fn parse_byte_size(text: &str) -> Option<u64> {
 
 #[cfg(test)]
 mod tests {
-    use super::{BYTE_SIZE, DURATION, Form, optional, required};
-    use crate::StringMap;
+    use super::{BYTE_SIZE, DURATION, Form, optional, optional_secret, required, required_secret};
+    use crate::{ActiveLink, StringMap, testing};
     use std::fmt::Debug;
     use std::time::Duration;
 
@@ -112,6 +136,24 @@ mod tests {
         for bad in ["", "MiB", "1MB", "18446744073709551615GiB"] {
             check(&BYTE_SIZE, bad, None);
         }
+    }
+
+    #[test]
+    fn a_secret_wins_over_config_and_is_not_repeated_when_it_is_wrong() {
+        let link = |secrets: &[(&str, &str)], config: &[(&str, &str)]| {
+            let link = testing::link("a", "b", &["wasi:keyvalue/store"]);
+            testing::with_secrets(testing::as_target(link, config), secrets)
+        };
+        let read = |link: &ActiveLink| optional_secret(link, "key", &DURATION);
+        assert_eq!(read(&link(&[("key", "1s")], &[("key", "2s")])), Ok(Some(Duration::from_secs(1))));
+        assert_eq!(read(&link(&[], &[("key", "2s")])), Ok(Some(Duration::from_secs(2))));
+        assert_eq!(read(&link(&[], &[])), Ok(None));
+        for wrong in [link(&[("key", "hunter2")], &[]), link(&[], &[("key", "hunter2")])] {
+            let error = read(&wrong).expect_err("wrong").to_string();
+            assert!(error.contains("\"key\"") && !error.contains("hunter2"), "{error}");
+        }
+        let error = required_secret(&link(&[], &[]), "key", &DURATION).expect_err("missing").to_string();
+        assert!(error.contains("\"key\" is missing"), "{error}");
     }
 
     #[test]

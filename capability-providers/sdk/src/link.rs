@@ -1,9 +1,15 @@
 //! Links as a provider sees them: which end it is, and the configs resolved.
 
-use crate::{Link, StringMap};
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use crate::process::revealed;
+use crate::{Link, SecretValue, StringMap};
 
 /// Which end of a link the provider is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum Role {
     /// It calls the other end (an HTTP server calls actors).
     Source,
@@ -11,8 +17,11 @@ pub enum Role {
     Target,
 }
 
+/// Secrets by the names under which they are read. Values print as `***`.
+pub type SecretMap = BTreeMap<String, SecretValue>;
+
 /// A link with the configs of this provider's end merged, later ones over earlier ones.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ActiveLink {
     /// The link.
     pub link: Link,
@@ -20,6 +29,9 @@ pub struct ActiveLink {
     pub role: Role,
     /// The config of this end.
     pub config: StringMap,
+    /// The secrets of the provider and, over them, of this end. When one gets another value the link is put again.
+    #[serde(default, with = "revealed", skip_serializing_if = "SecretMap::is_empty")]
+    pub secrets: SecretMap,
 }
 
 /// Why a link cannot be established. It fails the link, shows in status and is tried again.

@@ -1,12 +1,15 @@
 //! The [`Provider`] trait, and what a provider is given when it starts.
 
+use std::borrow::Cow;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
 
-use crate::{ActiveLink, Answer, Args, Call, CallError, EntityId, Interface, Invocation, LinkError, StringMap};
+use crate::{
+    ActiveLink, Answer, Args, Call, CallError, EntityId, Interface, Invocation, LinkError, SecretMap, StringMap,
+};
 
 /// What a provider calls actors with.
 #[async_trait]
@@ -22,6 +25,8 @@ pub struct Environment {
     pub id: EntityId,
     /// Its configs merged, later ones over earlier ones.
     pub config: StringMap,
+    /// Its own secrets as they are when it starts; its links have them as they are later.
+    pub secrets: SecretMap,
     /// A directory of its own, mode 0700; exists.
     pub data_dir: PathBuf,
     /// To call actors with.
@@ -32,7 +37,7 @@ pub struct Environment {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Description {
     /// For people, e.g. `key-value (embedded)`.
-    pub name: &'static str,
+    pub name: Cow<'static, str>,
     /// The interfaces it serves to actors that link to it.
     pub serves: Vec<Interface>,
     /// The interfaces of actors that it calls over its links.

@@ -11,7 +11,7 @@ use serde::de::DeserializeOwned;
 
 use crate::{
     ActiveLink, Answer, Args, Body, Call, CallError, Caller, Context, Encoding, EntityId, Environment, Head, Interface,
-    Invocation, Link, LinkName, Role, StringMap, wire,
+    Invocation, Link, LinkName, Role, SecretMap, SecretValue, StringMap, wire,
 };
 
 /// Whether a host would let a call through is not asked here: this is the time that calls have.
@@ -51,17 +51,29 @@ pub fn link(source: &str, target: &str, interfaces: &[&str]) -> Link {
 
 /// A link as the provider at its source sees it.
 pub fn as_source(link: Link, pairs: &[(&str, &str)]) -> ActiveLink {
-    ActiveLink { link, role: Role::Source, config: config(pairs) }
+    ActiveLink { link, role: Role::Source, config: config(pairs), secrets: SecretMap::new() }
 }
 
 /// A link as the provider at its target sees it.
 pub fn as_target(link: Link, pairs: &[(&str, &str)]) -> ActiveLink {
-    ActiveLink { link, role: Role::Target, config: config(pairs) }
+    ActiveLink { link, role: Role::Target, config: config(pairs), secrets: SecretMap::new() }
+}
+
+/// The same link with these secrets.
+pub fn with_secrets(mut link: ActiveLink, pairs: &[(&str, &str)]) -> ActiveLink {
+    link.secrets = pairs.iter().map(|&(name, value)| (name.to_owned(), SecretValue::text(value))).collect();
+    link
 }
 
 /// What a provider is started with.
 pub fn environment(id: &str, data_dir: &std::path::Path, caller: Arc<dyn Caller>) -> Environment {
-    Environment { id: self::id(id), config: StringMap::new(), data_dir: data_dir.to_owned(), caller }
+    Environment {
+        id: self::id(id),
+        config: StringMap::new(),
+        secrets: SecretMap::new(),
+        data_dir: data_dir.to_owned(),
+        caller,
+    }
 }
 
 /// An invocation as it arrives over `link`, with `args` encoded.

@@ -3,7 +3,7 @@
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use crate::{Args, CallError};
+use crate::{Answer, Args, Body, CallError};
 
 /// Encodes the parameters of a call (a tuple or struct) or a result.
 ///
@@ -27,4 +27,12 @@ pub fn decode<T: DeserializeOwned>(args: &Args) -> Result<T, CallError> {
             Err(CallError::contract("an HTTP message came where values are expected"))
         }
     }
+}
+
+/// An answer with `value` and no body.
+///
+/// # Errors
+/// As [`encode`].
+pub fn answer(value: &impl Serialize) -> Result<Answer<Args>, CallError> {
+    Ok(Answer { value: encode(value)?, body: Body::Empty })
 }

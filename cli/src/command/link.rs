@@ -4,10 +4,11 @@ use anyhow::{anyhow, bail};
 use clap::{Args, Subcommand};
 use serde_json::json;
 use trellis_lattice::contract::Interface;
-use trellis_lattice::id::{ConfigName, EntityId, LinkName};
+use trellis_lattice::id::{ConfigName, EntityId, LinkName, SecretName};
 use trellis_lattice::message::command::DeleteLink;
 use trellis_lattice::message::link::Link;
 
+use crate::command::configs;
 use crate::context::Context;
 
 /// The arguments.
@@ -48,6 +49,12 @@ struct Put {
     /// Configs for the target's side; later ones win
     #[arg(long, value_name = "CONFIG")]
     target_config: Vec<ConfigName>,
+    /// Secrets for the source's side
+    #[arg(long, value_name = "SECRET")]
+    source_secret: Vec<SecretName>,
+    /// Secrets for the target's side
+    #[arg(long, value_name = "SECRET")]
+    target_secret: Vec<SecretName>,
 }
 
 #[derive(Debug, Args)]
@@ -118,8 +125,8 @@ pub(crate) async fn run(context: &Context, arguments: LinkArgs) -> anyhow::Resul
                 wit_namespace: put.interfaces.package.namespace,
                 wit_package: put.interfaces.package.package,
                 interfaces: put.interfaces.names,
-                source_config: put.source_config,
-                target_config: put.target_config,
+                source_config: configs(&put.source_config, &put.source_secret)?,
+                target_config: configs(&put.target_config, &put.target_secret)?,
             };
             context.connect().await?.client.put_link(&link).await?;
             let text = format!("{} may call {} by {}", link.source_id, link.target, contract(&link));

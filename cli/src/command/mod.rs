@@ -5,6 +5,7 @@ pub(crate) mod build;
 pub(crate) mod call;
 pub(crate) mod completions;
 pub(crate) mod config;
+pub(crate) mod confine;
 pub(crate) mod events;
 pub(crate) mod get;
 pub(crate) mod host;
@@ -12,9 +13,13 @@ pub(crate) mod inspect;
 pub(crate) mod keys;
 pub(crate) mod label;
 pub(crate) mod link;
+pub(crate) mod new;
+pub(crate) mod par;
+pub(crate) mod provider;
 pub(crate) mod pull;
 pub(crate) mod push;
 pub(crate) mod scale;
+pub(crate) mod secret;
 pub(crate) mod sign;
 pub(crate) mod start;
 pub(crate) mod stop;
@@ -24,13 +29,19 @@ pub(crate) mod wadm;
 use std::path::Path;
 
 use anyhow::bail;
+use trellis_lattice::id::{ConfigName, SecretName};
 use trellis_lattice::message::command::StringMap;
+use trellis_lattice::secrets::Reference;
 
 use crate::args::{Cli, Command};
 use crate::context::Context;
 
 /// Does what the command line says.
 pub(crate) async fn run(cli: Cli) -> anyhow::Result<()> {
+    if let Command::Provider(arguments) = &cli.command {
+        // It has no environment, and so no data directory.
+        return provider::run(arguments).await;
+    }
     let context = Context::new(cli.global)?;
     match cli.command {
         Command::Up(arguments) => up::run(&context, arguments).await,
@@ -42,6 +53,7 @@ pub(crate) async fn run(cli: Cli) -> anyhow::Result<()> {
         Command::Scale(arguments) => scale::run(&context, arguments).await,
         Command::Link(arguments) => link::run(&context, arguments).await,
         Command::Config(arguments) => config::run(&context, arguments).await,
+        Command::Secret(arguments) => secret::run(&context, arguments).await,
         Command::Label(arguments) => label::run(&context, arguments).await,
         Command::Get(arguments) => get::run(&context, arguments).await,
         Command::Events(arguments) => events::run(&context, arguments).await,
@@ -53,6 +65,9 @@ pub(crate) async fn run(cli: Cli) -> anyhow::Result<()> {
         Command::Inspect(arguments) => inspect::run(&context, &arguments),
         Command::Keys(arguments) => keys::run(&context, arguments),
         Command::Completions(arguments) => completions::run(&arguments),
+        Command::Par(arguments) => par::run(&context, arguments),
+        Command::New(arguments) => new::run(&context, &arguments),
+        Command::Provider(_) | Command::Confine(_) => bail!("hosts run this"),
     }
 }
 
@@ -92,6 +107,15 @@ pub(crate) fn map_of(pairs: &[Pair]) -> anyhow::Result<StringMap> {
         }
     }
     Ok(map)
+}
+
+/// The names of configs, and of the configs that refer to secrets.
+pub(crate) fn configs(configs: &[ConfigName], secrets: &[SecretName]) -> anyhow::Result<Vec<ConfigName>> {
+    let mut all = configs.to_vec();
+    for secret in secrets {
+        all.push(Reference::config_name(secret)?);
+    }
+    Ok(all)
 }
 
 /// A reference as a host understands it wherever it was started: a path that is there becomes absolute.

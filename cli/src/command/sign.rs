@@ -82,20 +82,22 @@ fn keys(context: &Context, file: &Path, claims: &Claims) -> anyhow::Result<(Key,
     if claims.issuer == AUTHORITY {
         bail!("the key {AUTHORITY} signs tokens of hosts, not actors; name another one with --issuer");
     }
-    let get = |kind: KeyKind, name: &str| -> anyhow::Result<Key> {
-        if let Some(key) = context.keys.find(kind, name)? {
-            return Ok(key);
-        }
-        let key = context.keys.make(kind, name)?;
-        say(format_args!("made {} key {name}: {}", kind.as_str(), key.public()));
-        Ok(key)
-    };
     let name = claims.key.clone().unwrap_or_else(|| key_name(file));
-    Ok((get(KeyKind::Account, &claims.issuer)?, get(KeyKind::Actor, &name)?))
+    Ok((key(context, KeyKind::Account, &claims.issuer)?, key(context, KeyKind::Actor, &name)?))
+}
+
+/// A key by its name; one that is not there is made.
+pub(crate) fn key(context: &Context, kind: KeyKind, name: &str) -> anyhow::Result<Key> {
+    if let Some(key) = context.keys.find(kind, name)? {
+        return Ok(key);
+    }
+    let key = context.keys.make(kind, name)?;
+    say(format_args!("made {} key {name}: {}", kind.as_str(), key.public()));
+    Ok(key)
 }
 
 /// The file's name as the name of a key: `my.app.wasm` is `my-app`.
-fn key_name(file: &Path) -> String {
+pub(crate) fn key_name(file: &Path) -> String {
     let stem = stem(file);
     let name: String =
         stem.chars().map(|c| if c.is_ascii_alphanumeric() || c == '_' { c } else { '-' }).take(64).collect();
@@ -129,7 +131,7 @@ fn without_version(name: &str) -> String {
 }
 
 /// Writes all of a file or none of it.
-fn replace(file: &Path, bytes: &[u8]) -> anyhow::Result<()> {
+pub(crate) fn replace(file: &Path, bytes: &[u8]) -> anyhow::Result<()> {
     let new = file.with_extension(format!("{}.new", std::process::id()));
     std::fs::write(&new, bytes)
         .and_then(|()| std::fs::rename(&new, file))

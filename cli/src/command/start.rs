@@ -3,10 +3,10 @@
 use anyhow::{Context as _, bail};
 use clap::{Args, Subcommand};
 use serde_json::json;
-use trellis_lattice::id::{ConfigName, EntityId, HostId};
+use trellis_lattice::id::{ConfigName, EntityId, HostId, SecretName};
 use trellis_lattice::message::command::{ComponentAuction, ProviderAuction, ScaleComponent, StartProvider, StringMap};
 
-use crate::command::{CONFIG_ANNOTATION, Pair, absolute_reference, map_of};
+use crate::command::{CONFIG_ANNOTATION, Pair, absolute_reference, configs, map_of};
 use crate::context::{Connected, Context};
 
 /// The arguments.
@@ -45,8 +45,12 @@ struct Actor {
 struct Provider {
     /// Its id in the lattice
     id: EntityId,
-    /// What it is: `builtin:http-server`, `builtin:keyvalue`
+    /// What it is: `builtin:keyvalue`, `process:keyvalue` for the same as a process of its own, an archive
+    /// (a path, or an artifact in a registry), or an executable that the host allows by name
     reference: String,
+    /// Let it take the place of one with that id that runs as a process, without a lost call
+    #[arg(long)]
+    update: bool,
     #[command(flatten)]
     place: Place,
 }
@@ -57,6 +61,9 @@ struct Place {
     /// Configs; later ones win
     #[arg(long, value_name = "CONFIG")]
     config: Vec<ConfigName>,
+    /// A secret that it reads by this name (`trellis secret put`); may be repeated
+    #[arg(long, value_name = "SECRET")]
+    secret: Vec<SecretName>,
     /// The id or name of the host [default: the one with least on it]
     #[arg(long)]
     host: Option<String>,
@@ -69,10 +76,16 @@ struct Place {
 }
 
 impl Place {
+    /// Configs, and the references to secrets among them.
+    fn configs(&self) -> anyhow::Result<Vec<ConfigName>> {
+        configs(&self.config, &self.secret)
+    }
+
     fn annotations(&self) -> anyhow::Result<Option<StringMap>> {
         let mut annotations = map_of(&self.annotation)?;
-        if !self.config.is_empty() {
-            let names: Vec<&str> = self.config.iter().map(ConfigName::as_str).collect();
+        let configs = self.configs()?;
+        if !configs.is_empty() {
+            let names: Vec<&str> = configs.iter().map(ConfigName::as_str).collect();
             annotations.insert(CONFIG_ANNOTATION.to_owned(), names.join(","));
         }
         Ok((!annotations.is_empty()).then_some(annotations))
@@ -108,7 +121,7 @@ async fn start_actor(context: &Context, lattice: &Connected, actor: Actor) -> an
         component_id: id.clone(),
         count: max,
         host_id: host.clone(),
-        config: place.config,
+        config: place.configs()?,
         allow_update: update,
         annotations,
         component_limits: None,
@@ -120,12 +133,13 @@ async fn start_actor(context: &Context, lattice: &Connected, actor: Actor) -> an
 }
 
 async fn start_provider(context: &Context, lattice: &Connected, provider: Provider) -> anyhow::Result<()> {
-    let Provider { id, reference, place } = provider;
+    let Provider { id, reference, update, place } = provider;
     let reference = absolute_reference(&reference);
     let attempt = || format!("start provider {id} from {reference}");
     let annotations = place.annotations()?;
     let host = match &place.host {
         Some(name) => lattice.host(name).await.with_context(attempt)?,
+        None if update => host_of(lattice, &id).await.with_context(attempt)?,
         None => {
             let constraints = map_of(&place.label)?;
             let auction = ProviderAuction { provider_ref: reference.clone(), provider_id: id.clone(), constraints };
@@ -139,13 +153,25 @@ async fn start_provider(context: &Context, lattice: &Connected, provider: Provid
         provider_id: id.clone(),
         provider_ref: reference.clone(),
         host_id: host.clone(),
-        config: place.config,
+        config: place.configs()?,
+        allow_update: update,
         annotations,
     };
     let work = lattice.client.start_provider(&start);
     context.output.waiting(format!("starting provider {id}"), work).await.with_context(attempt)?;
     let started = json!({"provider": id.as_str(), "host": host.as_str(), "reference": reference});
     context.output.result(&started, format!("provider {id} runs on host {host}"))
+}
+
+/// The host that runs the provider.
+async fn host_of(lattice: &Connected, id: &EntityId) -> anyhow::Result<HostId> {
+    let inventories = lattice.inventories().await?;
+    let mut hosts = inventories.into_iter().filter(|host| host.providers.iter().any(|provider| provider.id == *id));
+    match (hosts.next(), hosts.next()) {
+        (Some(host), None) => Ok(host.host_id),
+        (None, _) => bail!("no host runs a provider {id}; start it without --update"),
+        (Some(_), Some(_)) => bail!("several hosts run a provider {id}; name one with --host"),
+    }
 }
 
 /// The bidder with least on it.

@@ -1,5 +1,6 @@
 //! One call of a function in a custom interface: a fresh instance, the call, and what comes of it.
 
+use bytes::Bytes;
 use trellis_lattice::body::Body;
 use trellis_lattice::error::CallError;
 use trellis_lattice::message::invocation::{Answer, Context, Encoding, Head};
@@ -7,6 +8,7 @@ use wasmtime::Store;
 use wasmtime::component::{Instance, Val};
 
 use super::Actor;
+use crate::capability::messaging::WireCall;
 use crate::runtime::value::{Args, Flat, Part, wave};
 use crate::runtime::{Function, State, Typed, TypedCall, call_error};
 
@@ -59,6 +61,11 @@ impl Actor {
             let result = self.call_fast(function, call, context, params).await;
             return result.map(|result| Args::flat(Part::Result(result))).map_err(|error| self.fault(&error));
         }
+        if let Some(call) = typed.message {
+            let params = args.into_wire()?;
+            let result = self.call_wire(function, call, context, params).await;
+            return result.map(Args::Wire).map_err(|error| self.fault(&error));
+        }
         let params = typed.ty.params(args)?;
         let result = self.call_dynamic(function, context, params).await.map_err(|error| self.fault(&error))?;
         Ok(Args::component(Part::Result(result), &typed.ty))
@@ -77,6 +84,17 @@ impl Actor {
         context: Context,
         params: Vec<Flat>,
     ) -> wasmtime::Result<Option<Flat>> {
+        let (mut store, instance) = self.instance(context).await?;
+        call(&instance, &mut store, &function.index, params).await
+    }
+
+    async fn call_wire(
+        &self,
+        function: &Function,
+        call: WireCall,
+        context: Context,
+        params: Bytes,
+    ) -> wasmtime::Result<Bytes> {
         let (mut store, instance) = self.instance(context).await?;
         call(&instance, &mut store, &function.index, params).await
     }

@@ -10,7 +10,6 @@ use trellis_lattice::contract::{Interface, Signature};
 use trellis_lattice::damper::Damper;
 use trellis_lattice::error::{CallError, CallErrorKind};
 use trellis_lattice::id::EntityId;
-use trellis_lattice::message::command::StringMap;
 use trellis_lattice::message::invocation::{Answer, Context, Invocation, MAX_DEPTH};
 use wasmtime::component::InstancePre;
 
@@ -20,11 +19,13 @@ mod call;
 pub(crate) use admission::Permit;
 
 use crate::capability::http::Service;
+use crate::capability::keyvalue::Watcher;
 use crate::capability::{Allowance, is_builtin_export};
 use crate::error::{Error, ErrorKind, Result};
 use crate::router::Router;
 use crate::runtime::value::Args;
 use crate::runtime::{Compiled, EngineKind, Guest, Limits, Runtime, State, Template};
+use crate::setup::Setup;
 use admission::Room;
 
 /// What wasmtime counts the memory of a component in.
@@ -38,8 +39,8 @@ pub struct Spec {
     pub component: Arc<Compiled>,
     /// Its limits.
     pub limits: Limits,
-    /// Its configs merged.
-    pub config: StringMap,
+    /// Its configs and secrets.
+    pub setup: Setup,
 }
 
 /// A running actor. Cheap when idle: it has no instance until it is called.
@@ -52,6 +53,8 @@ pub struct Actor {
     pre: InstancePre<State>,
     /// For HTTP, if it serves that.
     service: Option<Service>,
+    /// For changes of keys, if it listens to them.
+    watcher: Option<Watcher>,
 }
 
 impl Actor {
@@ -60,7 +63,7 @@ impl Actor {
     /// # Errors
     /// Names every import that cannot be provided, and why; or what it exports, if nothing of it can be called.
     pub fn start(runtime: &Arc<Runtime>, spec: Spec, router: Arc<Router>) -> Result<Arc<Self>> {
-        let Spec { id, component, limits, config } = spec;
+        let Spec { id, component, limits, setup } = spec;
         check(&id, &component, &limits)?;
         let pre = runtime.link(&component).map_err(|error| {
             Error::new(error.kind(), format!("actor {id} cannot be started: {error}")).with_source(error)
@@ -68,7 +71,7 @@ impl Actor {
         let guest = Arc::new(Guest {
             id: id.clone(),
             router,
-            config: ArcSwap::from_pointee(config),
+            setup: ArcSwap::from_pointee(setup),
             log: Allowance::default(),
             faults: Damper::default(),
         });
@@ -77,8 +80,9 @@ impl Actor {
             let message = format!("actor {id} exports a wasi:http handler that cannot be called: {error:#}");
             Error::new(ErrorKind::Component, message).with_source(error)
         })?;
+        let watcher = Watcher::of(&pre, Arc::clone(&template));
         let room = Room::new(id, &limits);
-        Ok(Arc::new(Self { guest, component, limits, room, template, pre, service }))
+        Ok(Arc::new(Self { guest, component, limits, room, template, pre, service, watcher }))
     }
 
     /// Its id.
@@ -129,16 +133,18 @@ impl Actor {
         self.cut_deadline(&mut head.context);
         let deadline = head.context.deadline;
         let work = async {
-            match &self.service {
-                Some(service) if is_builtin_export(&head.interface) => {
-                    service.call(permit, head.context, args.into_request()?, body).await
+            let is_bridged = is_builtin_export(&head.interface);
+            let answer = match (&self.service, &self.watcher) {
+                (_, Some(watcher)) if is_bridged && head.interface.package() == "keyvalue" => {
+                    watcher.call(head, args).await
                 }
-                _ => {
-                    let answer = self.call_function(head, args).await;
-                    drop(permit);
-                    answer
+                (Some(service), _) if is_bridged => {
+                    return service.call(permit, head.context, args.into_request()?, body).await;
                 }
-            }
+                _ => self.call_function(head, args).await,
+            };
+            drop(permit);
+            answer
         };
         // In this order: a call that never waits costs neither a timer nor a place in a list.
         tokio::select! {
@@ -163,9 +169,9 @@ impl Actor {
         self.room.set_max_instances(max_instances);
     }
 
-    /// Replaces its config: the next call sees it.
-    pub fn set_config(&self, config: StringMap) {
-        self.guest.config.store(Arc::new(config));
+    /// Replaces what it is set up with: the next call sees it.
+    pub fn set_up(&self, setup: Setup) {
+        self.guest.setup.store(Arc::new(setup));
     }
 
     /// Waits for those in flight and in the queue after a successor took its place, at most for `limit`; then they are

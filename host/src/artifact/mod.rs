@@ -1,7 +1,9 @@
 //! Components as bytes: found by reference in files and registries, held against a size limit, known by digest, kept for a restart.
 
+pub mod archive;
 mod cache;
 mod file;
+mod programs;
 mod reference;
 pub mod registry;
 
@@ -15,6 +17,7 @@ use tokio::sync::Semaphore;
 use crate::error::{Error, ErrorKind, Result};
 
 pub(crate) use self::cache::{Cache, write_atomically};
+pub(crate) use self::programs::keep_program;
 pub(crate) use self::reference::Source;
 use self::registry::{Access, ImageRef, Registries};
 
@@ -65,6 +68,18 @@ impl Artifacts {
             Source::File(path) => read(path).await,
             Source::Registry(image) => self.pull(&image).await,
         }
+    }
+
+    /// The archive of a provider that `image` means now.
+    ///
+    /// # Errors
+    /// As [`Artifacts::fetch`].
+    pub(crate) async fn fetch_archive(&self, image: &ImageRef) -> Result<Bytes> {
+        let _turn = self.turns.acquire().await.expect("is never closed");
+        let connection = self.registries.connect(image).await?;
+        let found = connection.find(registry::Wanted::Archive).await?;
+        let silent: registry::Progress = Arc::new(|_, _| ());
+        connection.download(&found, &silent).await
     }
 
     /// The tag is resolved once; what is here already is not fetched again.

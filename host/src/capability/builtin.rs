@@ -31,18 +31,27 @@ const IMPORTS: &[(&str, Version, Need)] = &[
     ("wasi:keyvalue/store", Version::Exactly(Some("0.2.0-draft")), Need::Link),
     ("wasi:keyvalue/atomics", Version::Exactly(Some("0.2.0-draft")), Need::Link),
     ("wasi:keyvalue/batch", Version::Exactly(Some("0.2.0-draft")), Need::Link),
+    ("wasi:keyvalue/store", Version::Exactly(Some("0.2.0-draft2")), Need::Link),
+    ("wasi:keyvalue/atomics", Version::Exactly(Some("0.2.0-draft2")), Need::Link),
+    ("wasi:keyvalue/batch", Version::Exactly(Some("0.2.0-draft2")), Need::Link),
     ("wasi:config/store", Version::Exactly(Some("0.2.0-draft")), Need::Nothing),
     ("wasi:config/store", Version::Exactly(Some("0.2.0-rc.1")), Need::Nothing),
     ("wasi:config/runtime", Version::Exactly(Some("0.2.0-draft")), Need::Nothing),
     ("wasi:config/runtime", Version::Exactly(None), Need::Nothing),
     ("wasi:logging/logging", Version::Exactly(Some("0.1.0-draft")), Need::Nothing),
     ("wasi:logging/logging", Version::Exactly(None), Need::Nothing),
+    ("wasmcloud:messaging/types", Version::Patch("0.2"), Need::Nothing),
+    ("wasmcloud:messaging/consumer", Version::Patch("0.2"), Need::Link),
+    ("wasmcloud:secrets/store", Version::Exactly(Some("0.1.0-draft")), Need::Nothing),
+    ("wasmcloud:secrets/reveal", Version::Exactly(Some("0.1.0-draft")), Need::Nothing),
     ("wasmcloud:bus/lattice", Version::Major("1"), Need::Nothing),
     ("wasmcloud:bus/lattice", Version::Major("2"), Need::Nothing),
 ];
 
-/// The first two are what an actor exports, the others what another one calls it by.
+/// What an actor exports; of wasi:http, then, what another one calls it by.
 const SERVED: &[(&str, Version)] = &[
+    ("wasi:keyvalue/watcher", Version::Exactly(Some("0.2.0-draft"))),
+    ("wasi:keyvalue/watcher", Version::Exactly(Some("0.2.0-draft2"))),
     ("wasi:http/incoming-handler", Version::Patch("0.2")),
     ("wasi:http/handler", Version::Patch("0.3")),
     ("wasi:http/outgoing-handler", Version::Patch("0.2")),
@@ -67,7 +76,7 @@ pub fn builtin(interface: &Interface) -> Option<Need> {
 /// Whether calls to an actor by `interface` go by a typed bridge: it exports `interface`, or what answers to it.
 pub fn is_builtin_export(interface: &Interface) -> bool {
     let matches = |(name, version): &(&str, Version)| {
-        // An HTTP server does not know against which version an actor was built, and names none.
+        // Who calls does not know against which version an actor was built, and names none.
         *name == interface.without_version() && interface.version().is_none_or(|given| version.matches(Some(given)))
     };
     SERVED.iter().any(matches)
@@ -113,17 +122,23 @@ mod tests {
         check("wasi:http/outgoing-handler@0.2.9", Some(Need::Link));
         check("wasi:http/client@0.3.0", Some(Need::Link));
         check("wasi:keyvalue/store@0.2.0-draft", Some(Need::Link));
+        check("wasi:keyvalue/atomics@0.2.0-draft2", Some(Need::Link));
         check("wasi:config/runtime", Some(Need::Nothing));
         check("wasi:logging/logging", Some(Need::Nothing));
+        check("wasmcloud:messaging/types@0.2.0", Some(Need::Nothing));
+        check("wasmcloud:messaging/consumer@0.2.1", Some(Need::Link));
+        check("wasmcloud:secrets/store@0.1.0-draft", Some(Need::Nothing));
         check("wasmcloud:bus/lattice@2.0.1", Some(Need::Nothing));
         for unknown in [
             "wasi:io/streams@0.2.0-rc-2023-11-10",
             "wasi:io/streams@0.4.0",
             "wasi:io/streams",
             "wasi:http/client@0.2.0",
-            "wasi:keyvalue/store@0.2.0-draft2",
+            "wasi:keyvalue/store@0.2.0-draft3",
             "wasi:keyvalue/store",
             "wasi:config/store@0.2.0",
+            "wasmcloud:messaging/consumer@0.3.0",
+            "wasmcloud:messaging/handler@0.2.0",
             "wasmcloud:bus/lattice@3.0.0",
             "wasmcloud:bus/lattice@2.0",
             "demo:greet/greeter",
@@ -133,9 +148,10 @@ mod tests {
     }
 
     #[test]
-    fn only_http_handlers_are_called_by_a_typed_bridge() {
+    fn only_contracts_of_our_own_are_called_by_a_typed_bridge() {
         let check = |name: &str| is_builtin_export(&Interface::parse(name).expect("valid"));
         assert!(check("wasi:http/incoming-handler@0.2.3") && check("wasi:http/handler@0.3.0"));
+        assert!(check("wasi:keyvalue/watcher") && check("wasi:keyvalue/watcher@0.2.0-draft2"));
         assert!(!check("wasi:http/handler@0.2.3") && !check("demo:greet/greeter"));
     }
 }

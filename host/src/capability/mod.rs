@@ -9,7 +9,9 @@ pub(crate) mod config;
 pub(crate) mod http;
 pub(crate) mod keyvalue;
 pub(crate) mod logging;
+pub(crate) mod messaging;
 pub(crate) mod output;
+pub(crate) mod secrets;
 
 pub(crate) use lines::Allowance;
 

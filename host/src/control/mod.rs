@@ -9,6 +9,7 @@ mod links;
 mod providers;
 mod query;
 mod registry;
+mod secrets;
 
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -139,7 +140,7 @@ async fn receive(shared: &Arc<Shared>, subjects: &subject::Control, request: Mes
     let Message { subject, reply, payload, .. } = request;
     let Some((noun, verb, tail)) = subjects.parse(&subject) else { return };
     tracing::debug!(operation = %format_args!("{noun}.{verb}"), "control request came");
-    if matches!(noun, "link" | "config" | "claims") {
+    if matches!(noun, "link" | "config" | "secret" | "claims") {
         if waiting.len() >= MAX_WAITING {
             return shared.send(reply, refused("too many requests wait on this host; try again in a moment")).await;
         }
@@ -223,6 +224,10 @@ async fn stored(shared: &Shared, operation: (&str, &str, Option<&str>), payload:
         ("config", "put", Some(name)) => config::put(shared, name, payload).await,
         ("config", "get", Some(name)) => config::get(shared, name).await,
         ("config", "del", Some(name)) => config::delete(shared, name).await,
+        ("secret", "put", Some(name)) => secrets::put(shared, name, payload).await,
+        ("secret", "get", Some(name)) => secrets::get(shared, name).await,
+        ("secret", "del", Some(name)) => secrets::delete(shared, name).await,
+        ("secret", "list", None) => secrets::list(shared).await,
         ("claims", "get", None) => query::claims(shared).await,
         _ => Err(UNSUPPORTED.to_owned()),
     };

@@ -4,14 +4,15 @@ use trellis_lattice::id::EntityId;
 use trellis_lattice::message::command::{ProviderAuction, ProviderBid, StartProvider, StopProvider};
 
 use super::{Response, Shared, Then, labels, parse};
-use crate::provider;
+use crate::provider::Reference;
 use crate::roster::Order;
 
 /// Runs a provider; the outcome follows as an event.
 pub(super) fn start<'a>(shared: &'a Shared, payload: &[u8]) -> Result<Response<'a>, String> {
     let command: StartProvider = parse("provider.start", payload)?;
     shared.require_self(&command.host_id)?;
-    if shared.is_taken(&command.provider_id) {
+    let may_replace = command.allow_update && shared.roster.snapshot().providers.contains_key(&command.provider_id);
+    if shared.is_taken(&command.provider_id) && !may_replace {
         return Err(format!("{} runs on this host already", command.provider_id));
     }
     let slot = shared.reserve()?;
@@ -33,7 +34,8 @@ pub(super) fn stop<'a>(shared: &'a Shared, payload: &[u8]) -> Result<Response<'a
 /// says nothing.
 pub(super) fn auction<'a>(shared: &'a Shared, payload: &[u8]) -> Result<Response<'a>, String> {
     let ProviderAuction { provider_ref, provider_id, constraints } = parse("provider.auction", payload)?;
-    let can_run = provider::factory(&shared.context.builtins, &provider_ref).is_ok();
+    let reference = Reference::parse(&provider_ref, &shared.context.builtins, &shared.context.native);
+    let can_run = reference.is_ok_and(|reference| reference.is_here());
     if !can_run || !labels::satisfy(shared, &constraints) || shared.is_taken(&provider_id) {
         return Ok(Response::silence());
     }

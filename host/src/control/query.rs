@@ -65,7 +65,7 @@ fn providers(snapshot: &Snapshot) -> Vec<ProviderEntry> {
     let entry = |entry: &std::sync::Arc<roster::ProviderEntry>| ProviderEntry {
         id: entry.command.provider_id.clone(),
         image_ref: Some(entry.command.provider_ref.clone()),
-        name: Some(entry.running.description().name.to_owned()),
+        name: Some(entry.running.description().name.clone().into_owned()),
         revision: 0,
         annotations: entry.command.annotations.clone(),
         links: Some(entry.running.links()),

@@ -4,13 +4,14 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use tokio::time::Instant;
-use trellis_lattice::id::{EntityId, LinkName};
+use trellis_lattice::id::{ConfigName, EntityId, LinkName};
 use trellis_lattice::message::inventory::{LinkState, ProviderLink};
 use trellis_lattice::message::link::Link;
-use trellis_provider_sdk::{ActiveLink, Role};
+use trellis_provider_sdk::{ActiveLink, Role, SecretMap};
 
+use crate::error::Result as HostResult;
 use crate::links::Table;
-use crate::records::{Configs, merge};
+use crate::records::{Configs, merge, merge_all};
 
 /// The wait after the first failure; it doubles with each further one.
 const FIRST_RETRY: Duration = Duration::from_secs(1);
@@ -48,12 +49,19 @@ impl LinkKey {
 pub(super) struct Wanted {
     /// The link.
     pub(super) link: Link,
-    /// With its configs merged; else which of them is missing.
+    /// With its configs merged and its secrets read; else what is missing.
     pub(super) ready: Result<ActiveLink, String>,
+    /// What inventories tell of its content, unless a config is missing.
+    fingerprint: Option<String>,
 }
 
-/// The links that `provider` is an end of.
-pub(super) fn wanted(provider: &EntityId, links: &Table, configs: &Configs) -> BTreeMap<LinkKey, Wanted> {
+/// The links that `provider` is an end of; `secrets` reads those of the provider and of the configs of a link's end.
+pub(super) fn wanted(
+    provider: &EntityId,
+    links: &Table,
+    configs: &Configs,
+    secrets: &dyn Fn(&[ConfigName]) -> HostResult<SecretMap>,
+) -> BTreeMap<LinkKey, Wanted> {
     let mut wanted = BTreeMap::new();
     for entry in links.iter() {
         let link = &entry.link;
@@ -63,9 +71,11 @@ pub(super) fn wanted(provider: &EntityId, links: &Table, configs: &Configs) -> B
             if end == provider {
                 let link = Link::clone(link);
                 let ready = merge(configs, names)
-                    .map(|config| ActiveLink { link: link.clone(), role, config })
+                    .and_then(|config| Ok((config, secrets(names)?)))
+                    .map(|(config, secrets)| ActiveLink { link: link.clone(), role, config, secrets })
                     .map_err(|error| error.to_string());
-                wanted.insert(LinkKey::of(&link, role), Wanted { link, ready });
+                let fingerprint = merge_all(configs, names).ok().map(|config| link.fingerprint(&config));
+                wanted.insert(LinkKey::of(&link, role), Wanted { link, ready, fingerprint });
             }
         }
     }
@@ -135,6 +145,14 @@ impl Delivery {
         self.entries.remove(key);
     }
 
+    /// The provider may have lost any of its links: all are due.
+    pub(super) fn lost(&mut self, now: Instant) {
+        for entry in self.entries.values_mut() {
+            let reason = "the provider was started again".to_owned();
+            entry.state = State::Failed { failures: 0, retry_at: now, reason };
+        }
+    }
+
     /// An attempt to give a link ended.
     pub(super) fn tried(&mut self, key: LinkKey, wanted: Wanted, outcome: Outcome, now: Instant) {
         let before = self.entries.remove(&key);
@@ -170,7 +188,7 @@ impl Delivery {
             name: link.name.clone(),
             wit_namespace: link.wit_namespace.clone(),
             wit_package: link.wit_package.clone(),
-            fingerprint: wanted.ready.as_ref().ok().map(|active| link.fingerprint(&active.config)),
+            fingerprint: wanted.fingerprint.clone(),
             state,
             reason,
         }
@@ -199,7 +217,7 @@ impl Entry {
 
 #[cfg(test)]
 mod tests {
-    use super::{Action, Delivery, Outcome, wanted};
+    use super::{Action, ConfigName, Delivery, HostResult, Outcome, SecretMap, wanted};
     use crate::links::tests::{link, table};
     use crate::records::Configs;
     use std::sync::Arc;
@@ -207,6 +225,10 @@ mod tests {
     use tokio::time::Instant;
     use trellis_lattice::message::inventory::LinkState;
     use trellis_provider_sdk::{Role, StringMap};
+
+    fn none(_: &[ConfigName]) -> HostResult<SecretMap> {
+        Ok(SecretMap::new())
+    }
 
     fn configs(pairs: &[(&str, &str)]) -> Configs {
         let config = |value: &str| Arc::new(StringMap::from([("address".to_owned(), value.to_owned())]));
@@ -221,7 +243,7 @@ mod tests {
         fails: Outcome,
         now: Instant,
     ) -> Vec<String> {
-        let wanted = wanted(&"kv".parse().expect("valid"), links, configs);
+        let wanted = wanted(&"kv".parse().expect("valid"), links, configs, &none);
         delivery.forget(&wanted);
         let plan = delivery.plan(&wanted, now);
         let told = plan.iter().map(|action| match action {
@@ -294,7 +316,7 @@ mod tests {
     fn a_provider_is_told_which_end_it_is() {
         let links = table(&[link("http", "default", "wasi:http/incoming-handler", "app")]);
         let roles = |id: &str| {
-            let wanted = wanted(&id.parse().expect("valid"), &links, &configs(&[]));
+            let wanted = wanted(&id.parse().expect("valid"), &links, &configs(&[]), &none);
             wanted.into_values().map(|wanted| wanted.ready.expect("no configs").role).collect::<Vec<_>>()
         };
         assert_eq!(roles("http"), [Role::Source]);
@@ -309,7 +331,7 @@ mod tests {
         let links = table(&[linked]);
         let mut delivery = Delivery::default();
         let standing = |delivery: &Delivery, configs: &Configs| {
-            let wanted = wanted(&"kv".parse().expect("valid"), &links, configs);
+            let wanted = wanted(&"kv".parse().expect("valid"), &links, configs, &none);
             let (key, wanted) = wanted.first_key_value().expect("one link");
             let told = delivery.standing(key, wanted);
             (told.state, told.reason, told.fingerprint)

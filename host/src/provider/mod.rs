@@ -1,6 +1,12 @@
 //! Providers on this host: how one is made, and the task that brings it its links and watches its health.
 
+mod start;
+
 mod builtin;
+mod process;
+mod program;
+mod reference;
+
 mod delivery;
 mod health;
 mod standing;
@@ -9,6 +15,7 @@ mod supervisor;
 use std::sync::Arc;
 use std::time::Duration;
 
+use arc_swap::ArcSwap;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
 use trellis_lattice::id::EntityId;
@@ -16,13 +23,17 @@ use trellis_lattice::message::inventory::ProviderLink;
 use trellis_lattice::message::presence::Running as Presented;
 use trellis_provider_sdk as sdk;
 
-pub(crate) use builtin::{Spec, Start, factory, make_private_dir, start};
+pub(crate) use program::Programs;
+pub(crate) use reference::Reference;
+pub(crate) use start::{Spec, Start, make_private_dir, replace, start};
 
 /// A provider that runs. Dropping it ends its task; [`Running::stop`] drains it first.
 pub(crate) struct Running {
     id: EntityId,
-    description: sdk::Description,
+    description: ArcSwap<sdk::Description>,
     provider: Arc<dyn sdk::Provider>,
+    /// Of one that runs as a process.
+    keeper: Option<process::Keeper>,
     drain: tokio::sync::watch::Sender<Duration>,
     stop: CancellationToken,
     ended: CancellationToken,
@@ -32,8 +43,8 @@ pub(crate) struct Running {
 
 impl Running {
     /// What it is.
-    pub(crate) fn description(&self) -> &sdk::Description {
-        &self.description
+    pub(crate) fn description(&self) -> Arc<sdk::Description> {
+        self.description.load_full()
     }
 
     /// To call it.
@@ -43,7 +54,8 @@ impl Running {
 
     /// What presence says of it.
     pub(crate) fn presented(&self) -> Presented {
-        let exports = self.description.serves.iter().map(|interface| (interface.clone(), None)).collect();
+        let description = self.description();
+        let exports = description.serves.iter().map(|interface| (interface.clone(), None)).collect();
         Presented { id: self.id.clone(), exports }
     }
 
@@ -54,7 +66,7 @@ impl Running {
 
     /// Whether it calls actors, as an HTTP server does: it is stopped before them, others after.
     pub(crate) fn is_source(&self) -> bool {
-        !self.description.calls.is_empty()
+        !self.description.load().calls.is_empty()
     }
 
     /// Drains it for at most `limit`, takes its links down, and ends its task.
@@ -65,6 +77,9 @@ impl Running {
         if tokio::time::timeout(patience, self.ended.cancelled()).await.is_err() {
             tracing::warn!(provider_id = %self.id, "provider did not stop in time and was ended");
             self.task.abort();
+        }
+        if let Some(keeper) = &self.keeper {
+            keeper.stop().await;
         }
     }
 }

@@ -10,7 +10,7 @@ use serde_json::json;
 use tokio::sync::watch;
 use tokio::time::{Instant, MissedTickBehavior, sleep_until, timeout};
 use tokio_util::sync::CancellationToken;
-use trellis_lattice::id::{EntityId, HostId};
+use trellis_lattice::id::{ConfigName, EntityId, HostId};
 use trellis_lattice::message::event::EventName;
 use trellis_provider_sdk::{Health, LinkError, Provider};
 
@@ -18,7 +18,7 @@ use super::delivery::{Action, Delivery, Outcome, Wanted, wanted};
 use super::health;
 use super::standing::Board;
 use crate::announce::{self, Announcer};
-use crate::records::View;
+use crate::secrets::{Vault, references};
 
 /// The longest that a provider may take to bring a link up or down.
 pub(super) const LINK_TIMEOUT: Duration = Duration::from_secs(10);
@@ -34,10 +34,13 @@ pub(super) struct Supervisor {
     pub(super) id: EntityId,
     pub(super) host: HostId,
     pub(super) provider: Arc<dyn Provider>,
-    pub(super) view: Arc<View>,
+    pub(super) vault: Arc<Vault>,
+    pub(super) config_names: Vec<ConfigName>,
     pub(super) announcer: Announcer,
     pub(super) board: Board,
     pub(super) drain_limit: watch::Receiver<Duration>,
+    /// Changes when the provider has lost links that it had.
+    pub(super) relink: watch::Receiver<u64>,
     pub(super) stop: CancellationToken,
 }
 
@@ -51,7 +54,8 @@ impl Supervisor {
     /// Runs until it is told to stop; then drains the provider and takes its links down.
     pub(super) async fn run(self) {
         let mut delivery = Delivery::default();
-        let mut changes = self.view.changes();
+        let mut changes = self.vault.view().changes();
+        let mut relink = self.relink.clone();
         let mut ticks = tokio::time::interval_at(Instant::now() + HEALTH_EVERY, HEALTH_EVERY);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut state = health::State::default();
@@ -62,6 +66,10 @@ impl Supervisor {
             tokio::select! {
                 () = self.stop.cancelled() => break,
                 () = changes.next() => self.deliver(&mut delivery).await,
+                Ok(()) = relink.changed() => {
+                    delivery.lost(Instant::now());
+                    self.deliver(&mut delivery).await;
+                }
                 () = sleep_until(retry_at.unwrap_or_else(Instant::now)), if retry_at.is_some() => {
                     self.deliver(&mut delivery).await;
                 }
@@ -73,7 +81,12 @@ impl Supervisor {
 
     /// Makes what the provider has the same as what the records say, as far as it lets itself.
     async fn deliver(&self, delivery: &mut Delivery) {
-        let wanted = wanted(&self.id, &self.view.links(), &self.view.configs());
+        let (view, configs) = (self.vault.view(), self.vault.view().configs());
+        let secrets = |names: &[ConfigName]| {
+            let references = references(&configs, self.config_names.iter().chain(names))?;
+            self.vault.resolve(&references, &self.id)
+        };
+        let wanted = wanted(&self.id, &view.links(), &configs, &secrets);
         delivery.forget(&wanted);
         let mut is_news = self.board.show_all(&wanted, delivery);
         for action in delivery.plan(&wanted, Instant::now()) {

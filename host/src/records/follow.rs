@@ -6,14 +6,14 @@ use std::time::Duration;
 use futures::{FutureExt as _, StreamExt as _};
 use tokio::sync::watch;
 use trellis_lattice::damper::Damper;
-use trellis_lattice::id::ConfigName;
+use trellis_lattice::id::{ConfigName, SecretName};
 use trellis_lattice::message::command::StringMap;
 use trellis_lattice::message::lease::{LEASE_KEY, Lease};
 use trellis_lattice::message::link::Link;
 use trellis_lattice::store::{Change, Record, SharedStore};
 
 use super::kept::Known;
-use super::{Configs, View, key};
+use super::{Believed, Configs, View, key};
 use crate::links::{Entry, Table};
 use crate::standing::Told;
 
@@ -50,6 +50,28 @@ pub(super) async fn configs(Follow { store, view, kept, told }: Follow) {
         }
     };
     follow(&store, key::CONFIGS, kept.clone(), publish).await;
+}
+
+/// Keeps the view's secrets as the store has them. Never returns.
+pub(super) async fn secrets(Follow { store, view, kept, told }: Follow, believed: Believed) {
+    let refused = Damper::default();
+    let complain = |name: &SecretName, error: &str| {
+        if let Some(left_out) = refused.admit() {
+            tracing::warn!(secret = %name, error, left_out, "record of a secret skipped");
+        }
+    };
+    let show = |known: &Known| view.set_secrets(believed.read(known.values(), &view.secrets(), complain));
+    if !kept.is_empty() {
+        show(&kept);
+    }
+    let publish = |known: &Known, completeness: Completeness| {
+        show(known);
+        if completeness == Completeness::Complete {
+            view.progress.send_modify(|progress| progress.has_secrets = true);
+            told.send_replace(Some(known.clone()));
+        }
+    };
+    follow(&store, key::SECRETS, kept.clone(), publish).await;
 }
 
 /// Keeps the view's guards as its links and configs say. Never returns.

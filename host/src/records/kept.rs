@@ -18,10 +18,13 @@ pub(super) type Known = BTreeMap<Key, Record>;
 struct File {
     links: BTreeMap<String, (u64, String)>,
     configs: BTreeMap<String, (u64, String)>,
+    /// Sealed, as in the store.
+    #[serde(default)]
+    secrets: BTreeMap<String, (u64, String)>,
 }
 
-/// The links and configs in `file`; nothing when it is not there or damaged, which is logged. Blocks.
-pub(super) fn read(file: &Path) -> Option<(Known, Known)> {
+/// The links, configs and secrets in `file`; nothing when it is not there or damaged, which is logged. Blocks.
+pub(super) fn read(file: &Path) -> Option<[Known; 3]> {
     let bytes = match std::fs::read(file) {
         Ok(bytes) => bytes,
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => return None,
@@ -31,7 +34,7 @@ pub(super) fn read(file: &Path) -> Option<(Known, Known)> {
         }
     };
     match kept::decode::<File>(&bytes) {
-        Ok(File { links, configs }) => Some((known(links), known(configs))),
+        Ok(File { links, configs, secrets }) => Some([links, configs, secrets].map(known)),
         Err(error) => {
             tracing::warn!(path = %file.display(), error, "kept records are damaged and not used");
             None
@@ -56,24 +59,22 @@ fn as_kept(known: &Known) -> BTreeMap<String, (u64, String)> {
 }
 
 /// Writes what the store told to `file`, whenever it told something new. Never returns while somebody tells.
-pub(super) async fn keep(
-    file: PathBuf,
-    mut links: watch::Receiver<Option<Known>>,
-    mut configs: watch::Receiver<Option<Known>>,
-) {
+pub(super) async fn keep(file: PathBuf, [mut links, mut configs, mut secrets]: [watch::Receiver<Option<Known>>; 3]) {
     loop {
         let is_open = tokio::select! {
             changed = links.changed() => changed.is_ok(),
             changed = configs.changed() => changed.is_ok(),
+            changed = secrets.changed() => changed.is_ok(),
         };
         if !is_open {
             return;
         }
-        let known = (links.borrow_and_update().clone(), configs.borrow_and_update().clone());
-        let (Some(links), Some(configs)) = known else { continue };
+        let known = [&mut links, &mut configs, &mut secrets].map(|told| told.borrow_and_update().clone());
+        let [Some(links), Some(configs), Some(secrets)] = known else { continue };
         let file = file.clone();
         let write = move || {
-            let all = File { links: as_kept(&links), configs: as_kept(&configs) };
+            let [links, configs, secrets] = [&links, &configs, &secrets].map(as_kept);
+            let all = File { links, configs, secrets };
             write_atomically(&file, &kept::encode(&all))
         };
         match tokio::task::spawn_blocking(write).await {
@@ -100,7 +101,7 @@ mod tests {
         let configs = Known::from([(key, record)]);
         let bytes = kept::encode(&File { configs: as_kept(&configs), ..File::default() });
         std::fs::write(&path, &bytes).expect("written");
-        assert_eq!(read(&path), Some((Known::new(), configs)));
+        assert_eq!(read(&path), Some([Known::new(), configs, Known::new()]));
         std::fs::write(&path, &bytes[..bytes.len() - 10]).expect("written");
         assert!(read(&path).is_none());
     }

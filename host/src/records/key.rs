@@ -1,10 +1,10 @@
-//! The keys of the records: `link.<source>.<hash>.<hash>`, `config.<name>`, `claims.<public key>`.
+//! The keys of the records: `link.<source>.<hash>.<hash>`, `config.<name>`, `secret.<name>`, `claims.<public key>`.
 
-use trellis_lattice::id::{ConfigName, EntityId, LinkName};
+use trellis_lattice::id::{ConfigName, EntityId, LinkName, SecretName};
 use trellis_lattice::message::link::Link;
 use trellis_lattice::store::Key;
 
-pub(super) use trellis_lattice::message::record::{CLAIMS, CONFIGS, LINKS};
+pub(super) use trellis_lattice::message::record::{CLAIMS, CONFIGS, LINKS, SECRETS};
 
 /// The key of `link`: from source, name, package and target, so that writers of different links never meet.
 pub(super) fn link(link: &Link) -> Key {
@@ -20,6 +20,11 @@ pub(super) fn links_of(source: &EntityId, name: &LinkName, namespace: &str, pack
 /// The key of a config.
 pub(super) fn config(name: &ConfigName) -> Key {
     parse(&format!("{CONFIGS}{name}"))
+}
+
+/// The key of a secret.
+pub(super) fn secret(name: &SecretName) -> Key {
+    parse(&format!("{SECRETS}{name}"))
 }
 
 /// The key of the claims of `subject`, a public nkey.

@@ -1,4 +1,4 @@
-//! Links, configs and claims as the lattice's store keeps them: one record each, followed by every host.
+//! Links, configs, secrets and claims as the lattice's store keeps them: one record each, followed by every host.
 //!
 //! [`View`] is what this host knows now; what is written goes through [`Records`] to the store and comes back by the
 //! watch, on this host as on any other.
@@ -6,6 +6,7 @@
 mod follow;
 mod kept;
 mod key;
+mod secrets;
 mod write;
 
 use std::collections::BTreeMap;
@@ -20,9 +21,11 @@ use trellis_lattice::id::ConfigName;
 use trellis_lattice::message::command::StringMap;
 use trellis_lattice::message::invocation::Head;
 use trellis_lattice::message::link::Link;
+use trellis_lattice::secrets::is_reference;
 use trellis_lattice::store::SharedStore;
 
 use self::follow::Follow;
+pub(crate) use self::secrets::{Believed, Held, Secrets};
 use crate::error::{Error, ErrorKind, Result};
 use crate::links::Table;
 use crate::resilience::{Guard, Guards};
@@ -30,6 +33,8 @@ use crate::standing::Told;
 
 /// How long the store is waited for when there is something to go by without it.
 const PATIENCE_WITH_KEPT: Duration = Duration::from_secs(2);
+/// The longest that a write waits to be seen.
+const UNTIL_SEEN: Duration = Duration::from_secs(1);
 /// The longest that one operation on the store may take.
 const STORE_TIMEOUT: Duration = Duration::from_secs(5);
 
@@ -38,6 +43,9 @@ const STORE_TIMEOUT: Duration = Duration::from_secs(5);
 pub(crate) struct View {
     links: ArcSwap<Table>,
     configs: ArcSwap<Configs>,
+    secrets: ArcSwap<Secrets>,
+    /// Those in files of this host.
+    filed_secrets: ArcSwap<Secrets>,
     /// Written by [`follow::guards`] alone.
     guards: ArcSwap<Guards>,
     progress: watch::Sender<Progress>,
@@ -52,6 +60,13 @@ struct Progress {
     generation: u64,
     has_links: bool,
     has_configs: bool,
+    has_secrets: bool,
+}
+
+impl Progress {
+    fn is_complete(&self) -> bool {
+        self.has_links && self.has_configs && self.has_secrets
+    }
 }
 
 impl View {
@@ -68,6 +83,16 @@ impl View {
     /// The configs as they are now.
     pub(crate) fn configs(&self) -> Arc<Configs> {
         self.configs.load_full()
+    }
+
+    /// The secrets in the store as they are now, sealed.
+    pub(crate) fn secrets(&self) -> Arc<Secrets> {
+        self.secrets.load_full()
+    }
+
+    /// The secrets in files of this host as they are now, sealed.
+    pub(crate) fn filed_secrets(&self) -> Arc<Secrets> {
+        self.filed_secrets.load_full()
     }
 
     /// The guard of the link that a call goes over, if that link has a policy.
@@ -109,6 +134,17 @@ impl View {
         self.configs.store(Arc::new(configs));
         self.progress.send_modify(|progress| progress.generation += 1);
     }
+
+    fn set_secrets(&self, secrets: Secrets) {
+        self.secrets.store(Arc::new(secrets));
+        self.progress.send_modify(|progress| progress.generation += 1);
+    }
+
+    /// Replaces the secrets that are in files.
+    pub(crate) fn set_filed_secrets(&self, secrets: Secrets) {
+        self.filed_secrets.store(Arc::new(secrets));
+        self.progress.send_modify(|progress| progress.generation += 1);
+    }
 }
 
 /// Wakes its holder, without data, when the view changed; several changes may wake once.
@@ -123,17 +159,29 @@ impl Changes {
     }
 }
 
-/// The configs `names` merged, later ones over earlier ones.
+/// The configs `names` merged, later ones over earlier ones, without the references to secrets among them.
 ///
 /// # Errors
-/// `NotFound` naming those that are missing.
+/// `NotFound` naming those that are missing, references too.
 pub(crate) fn merge(configs: &Configs, names: &[ConfigName]) -> Result<StringMap> {
+    merge_if(configs, names, |name| !is_reference(name))
+}
+
+/// The same with what the references say: what tells contents of a link apart.
+///
+/// # Errors
+/// As [`merge`].
+pub(crate) fn merge_all(configs: &Configs, names: &[ConfigName]) -> Result<StringMap> {
+    merge_if(configs, names, |_| true)
+}
+
+fn merge_if(configs: &Configs, names: &[ConfigName], is_meant: impl Fn(&ConfigName) -> bool) -> Result<StringMap> {
     let missing: Vec<&str> = names.iter().filter(|name| !configs.contains_key(*name)).map(ConfigName::as_str).collect();
     if !missing.is_empty() {
         return Err(Error::new(ErrorKind::NotFound, missing_configs(&missing)));
     }
     let mut merged = StringMap::new();
-    for config in names.iter().filter_map(|name| configs.get(name)) {
+    for config in names.iter().filter(|name| is_meant(name)).filter_map(|name| configs.get(name)) {
         merged.extend(config.iter().map(|(key, value)| (key.clone(), value.clone())));
     }
     Ok(merged)
@@ -155,7 +203,8 @@ pub(crate) struct Kept {
 pub(crate) struct Records {
     store: SharedStore,
     view: Arc<View>,
-    _watches: [AbortOnDropHandle<()>; 5],
+    believed: Believed,
+    _watches: [AbortOnDropHandle<()>; 6],
 }
 
 impl Records {
@@ -164,28 +213,33 @@ impl Records {
     ///
     /// # Errors
     /// `Unavailable` when that takes longer than `patience` and nothing was kept that may be used.
-    pub(crate) async fn open(store: SharedStore, told: Arc<Told>, kept: Kept, patience: Duration) -> Result<Self> {
+    pub(crate) async fn open(
+        store: SharedStore,
+        (told, believed): (Arc<Told>, Believed),
+        kept: Kept,
+        patience: Duration,
+    ) -> Result<Self> {
         let view = Arc::new(View::default());
         let mut progress = view.progress.subscribe();
         let used = kept.use_if_silent.then(|| kept::read(&kept.file)).flatten();
         let is_kept = used.is_some();
-        let (links, configs) = used.unwrap_or_default();
-        let (links, configs) = (Follow::new(&store, &view, links), Follow::new(&store, &view, configs));
-        let keep = kept::keep(kept.file, links.told.subscribe(), configs.told.subscribe());
+        let [links, configs, secrets] = used.unwrap_or_default().map(|known| Follow::new(&store, &view, known));
+        let keep = kept::keep(kept.file, [&links, &configs, &secrets].map(|follow| follow.told.subscribe()));
         let watches = [
             tokio::spawn(follow::links(links)),
             tokio::spawn(follow::configs(configs)),
+            tokio::spawn(follow::secrets(secrets, believed.clone())),
             tokio::spawn(follow::guards(Arc::clone(&view))),
             tokio::spawn(follow::lease(Arc::clone(&store), told)),
             tokio::spawn(keep),
         ]
         .map(AbortOnDropHandle::new);
-        let complete = progress.wait_for(|progress| progress.has_links && progress.has_configs);
+        let complete = progress.wait_for(Progress::is_complete);
         let patience = if is_kept { patience.min(PATIENCE_WITH_KEPT) } else { patience };
         if tokio::time::timeout(patience, complete).await.is_err() {
             if is_kept {
                 tracing::warn!("the lattice's store is silent: links and configs are those that it told last");
-                return Ok(Self { store, view, _watches: watches });
+                return Ok(Self { store, view, believed, _watches: watches });
             }
             let message = format!(
                 "the lattice's store did not tell its links and configs within {} s; is it reachable?",
@@ -193,7 +247,21 @@ impl Records {
             );
             return Err(Error::new(ErrorKind::Unavailable, message));
         }
-        Ok(Self { store, view, _watches: watches })
+        Ok(Self { store, view, believed, _watches: watches })
+    }
+
+    /// Waits a moment until what was written here has come back by the watch, so that whoever is told that it is
+    /// written finds it in use.
+    async fn until_seen(&self, is_seen: impl Fn(&View) -> bool) {
+        let mut changes = self.view.changes();
+        let seen = async {
+            while !is_seen(&self.view) {
+                changes.next().await;
+            }
+        };
+        if tokio::time::timeout(UNTIL_SEEN, seen).await.is_err() {
+            tracing::debug!("what was written was not seen in time");
+        }
     }
 
     /// What is known.

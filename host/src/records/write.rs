@@ -8,6 +8,7 @@ use trellis_lattice::error::ErrorKind as LatticeErrorKind;
 use trellis_lattice::id::ConfigName;
 use trellis_lattice::message::command::{DeleteLink, StringMap};
 use trellis_lattice::message::link::Link;
+use trellis_lattice::secrets::{Reference, is_reference};
 use trellis_lattice::store::{Expect, Record, Revision};
 
 use super::{Configs, Records, STORE_TIMEOUT, key, merge, missing_configs};
@@ -129,15 +130,21 @@ impl Records {
         record.map(parse).transpose()
     }
 
-    /// Writes the config `name`; the last writer wins.
+    /// Writes the config `name`; the last writer wins. Actors of this host see it at their next call.
     ///
     /// # Errors
-    /// `Config` when a link that this host knows has it at its source's side and could not be read with it.
+    /// `Config` when it is to be a reference to a secret and cannot be read, or when a link that this host knows has it at its source's side and could not be read with it.
     pub(crate) async fn put_config(&self, name: &ConfigName, config: &StringMap) -> Result<()> {
         if says_something(config) {
             self.check_users(name, config)?;
         }
-        within("write a config", self.store.put(&key::config(name), json(config), Expect::Any)).await.map(drop)
+        if is_reference(name) {
+            let invalid = |error: trellis_lattice::error::Error| Error::new(ErrorKind::Config, error.to_string());
+            Reference::parse(name, config).map_err(invalid)?;
+        }
+        within("write a config", self.store.put(&key::config(name), json(config), Expect::Any)).await?;
+        self.until_seen(|view| view.configs().get(name).is_some_and(|seen| **seen == *config)).await;
+        Ok(())
     }
 
     fn check_users(&self, name: &ConfigName, config: &StringMap) -> Result<()> {
@@ -194,18 +201,21 @@ fn conflicting(wanted: &Link, other: &Link) -> Error {
     Error::new(ErrorKind::Refused, message)
 }
 
-fn json(value: &impl serde::Serialize) -> Bytes {
+pub(super) fn json(value: &impl serde::Serialize) -> Bytes {
     serde_json::to_vec(value).expect("maps of strings and links have a JSON form").into()
 }
 
-fn is_conflict(error: &Error) -> bool {
+pub(super) fn is_conflict(error: &Error) -> bool {
     let source =
         std::error::Error::source(error).and_then(|source| source.downcast_ref::<trellis_lattice::error::Error>());
     source.is_some_and(|source| source.kind() == LatticeErrorKind::Conflict)
 }
 
 /// Waits for one operation on the store, which is outside.
-async fn within<T>(what: &str, operation: impl Future<Output = trellis_lattice::error::Result<T>>) -> Result<T> {
+pub(super) async fn within<T>(
+    what: &str,
+    operation: impl Future<Output = trellis_lattice::error::Result<T>>,
+) -> Result<T> {
     match tokio::time::timeout(STORE_TIMEOUT, operation).await {
         Ok(Ok(value)) => Ok(value),
         Ok(Err(error)) => Err(Error::new(ErrorKind::Unavailable, format!("cannot {what}: {error}")).with_source(error)),

@@ -16,10 +16,10 @@ use crate::announce;
 use crate::artifact::{self, Artifact};
 use crate::error::{Error, ErrorKind, Result};
 use crate::policy::{self, Grants, Needs, Origin, Refusals};
-use crate::records::merge;
 use crate::runtime::{Compiled, Limits};
+use crate::setup::Setup;
 
-/// How long a start waits for links and configs that may be on their way here.
+/// How long a start waits for links, configs and secrets that may be on their way here.
 const PATIENCE: Duration = Duration::from_secs(1);
 /// The longest that a component may take to be compiled.
 const COMPILE_TIMEOUT: Duration = Duration::from_secs(300);
@@ -85,14 +85,14 @@ pub(super) async fn stop(context: Arc<Context>, command: ScaleComponent, stopped
 /// The same code with another maximum, config or limits.
 fn adjust(context: &Context, command: &ScaleComponent, current: &ActorEntry) -> Result<ActorEntry> {
     let limits = limits(command)?;
-    let config = merge(&context.records.view().configs(), &command.config)?;
+    let setup = Setup::new(&context.vault, &command.component_id, &command.config)?;
     let only_maximum = Limits { max_instances: current.limits.max_instances, ..limits } == current.limits;
     let actor = if only_maximum {
         current.actor.set_max_instances(limits.max_instances);
-        current.actor.set_config(config);
+        current.actor.set_up(setup);
         Arc::clone(&current.actor)
     } else {
-        run(context, command, Arc::clone(&current.component), (limits, config))?
+        run(context, command, Arc::clone(&current.component), (limits, setup))?
     };
     Ok(ActorEntry {
         command: command.clone(),
@@ -119,8 +119,8 @@ async fn start(context: &Context, command: &ScaleComponent, digest: Option<Strin
     let origin = Origin { digest: &artifact.digest, path: path.as_deref() };
     let grants = policy::may_run(id, origin, claims.as_deref(), &context.trust, &context.config.unsigned)?;
     let component = compile(context, command, &artifact).await?;
-    let config = wait_for_needs(context, command, &component, &grants).await?;
-    let actor = run(context, command, Arc::clone(&component), (limits, config))?;
+    let setup = wait_for_needs(context, command, &component, &grants).await?;
+    let actor = run(context, command, Arc::clone(&component), (limits, setup))?;
     if let Err(error) = context.artifacts.cache.keep(&artifact).await {
         tracing::warn!(actor_id = %id, error = %error, "component was not kept for a restart");
     }
@@ -160,13 +160,13 @@ async fn compile(context: &Context, command: &ScaleComponent, artifact: &Artifac
     Ok(component)
 }
 
-/// The actor's config, as soon as nothing stands against its start.
+/// What the actor is set up with, as soon as nothing stands against its start.
 async fn wait_for_needs(
     context: &Context,
     command: &ScaleComponent,
     component: &Compiled,
     grants: &Grants,
-) -> Result<StringMap> {
+) -> Result<Setup> {
     let view = context.records.view();
     let mut changes = view.changes();
     let patience = Instant::now() + PATIENCE;
@@ -175,8 +175,8 @@ async fn wait_for_needs(
         let refusals = Refusals::of(needs, &view.links(), context.config.unlinked);
         let is_final = !refusals.not_granted.is_empty();
         let error = if refusals.is_empty() {
-            match merge(&view.configs(), &command.config) {
-                Ok(config) => return Ok(config),
+            match Setup::new(&context.vault, &command.component_id, &command.config) {
+                Ok(setup) => return Ok(setup),
                 Err(error) => error,
             }
         } else {
@@ -192,9 +192,9 @@ fn run(
     context: &Context,
     command: &ScaleComponent,
     component: Arc<Compiled>,
-    (limits, config): (Limits, StringMap),
+    (limits, setup): (Limits, Setup),
 ) -> Result<Arc<Actor>> {
-    let spec = Spec { id: command.component_id.clone(), component, limits, config };
+    let spec = Spec { id: command.component_id.clone(), component, limits, setup };
     Actor::start(&context.runtime, spec, Arc::clone(&context.router))
 }
 

@@ -25,11 +25,12 @@ use crate::actor::Actor;
 use crate::announce::Announcer;
 use crate::artifact::Artifacts;
 use crate::assignment::{Assignment, Writer};
-use crate::config::Config;
+use crate::config::{Config, Native};
 use crate::provider::Running;
 use crate::records::Records;
 use crate::router::Router;
 use crate::runtime::{Compiled, Limits, Runtime};
+use crate::secrets::Vault;
 use crate::standing::Told;
 
 /// Orders that wait to be taken.
@@ -40,6 +41,7 @@ pub(crate) struct Context {
     pub(crate) config: Config,
     pub(crate) host: HostId,
     pub(crate) records: Records,
+    pub(crate) vault: Arc<Vault>,
     pub(crate) runtime: Arc<Runtime>,
     pub(crate) router: Arc<Router>,
     pub(crate) builtins: BTreeMap<String, Factory>,
@@ -47,6 +49,7 @@ pub(crate) struct Context {
     pub(crate) announcer: Announcer,
     pub(crate) artifacts: Artifacts,
     pub(crate) told: Arc<Told>,
+    pub(crate) native: Arc<Native>,
 }
 
 /// What is to be run, changed or stopped.

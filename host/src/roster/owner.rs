@@ -20,7 +20,6 @@ use trellis_lattice::rpc::Peer;
 use super::{ActorEntry, Context, Message, Order, ProviderEntry, Snapshot, actors, providers};
 use crate::announce;
 use crate::assignment::{Assignment, Writer};
-use crate::records::{Changes, merge};
 use crate::router::{Target, Targets};
 
 /// Orders for one id that wait for the one before.
@@ -99,7 +98,6 @@ impl Owner {
     }
 
     pub(super) async fn run(mut self, mut queue: mpsc::Receiver<Message>) {
-        let mut changes: Changes = self.context.records.view().changes();
         let mut told = self.context.told.changes();
         self.peer.announce(State::Ready, self.presented());
         loop {
@@ -118,7 +116,6 @@ impl Owner {
                     self.settle(done.expect("jobs catch panics and are not aborted while this runs"));
                 }
                 Some(_) = self.drains.join_next() => {}
-                () = changes.next() => self.refresh_configs(),
                 Ok(()) = told.changed() => self.keep(),
             }
         }
@@ -156,6 +153,9 @@ impl Owner {
             }
             Order::Scale(command) => actors::scale(context, *command, None, self.runs.actors.get(&id).cloned()).boxed(),
             Order::Resume(command, digest) => actors::scale(context, *command, Some(digest), None).boxed(),
+            Order::StartProvider(command) if command.allow_update && self.runs.providers.contains_key(&id) => {
+                providers::replace(context, *command, Arc::clone(&self.runs.providers[&id])).boxed()
+            }
             Order::StartProvider(command) => {
                 let taken = self.runs.providers.contains_key(&id) || self.runs.actors.contains_key(&id);
                 if taken {
@@ -232,19 +232,6 @@ impl Owner {
         let actors = self.runs.actors.iter();
         let actors = actors.map(|(id, entry)| Presented { id: id.clone(), exports: entry.actor.exports().to_vec() });
         actors.chain(self.runs.providers.values().map(|entry| entry.running.presented())).collect()
-    }
-
-    /// Gives actors their configs as they are now. One that lost a config keeps what it has.
-    fn refresh_configs(&self) {
-        let configs = self.context.records.view().configs();
-        for entry in self.runs.actors.values().filter(|entry| !entry.command.config.is_empty()) {
-            match merge(&configs, &entry.command.config) {
-                Ok(config) => entry.actor.set_config(config),
-                Err(error) => {
-                    tracing::warn!(actor_id = %entry.command.component_id, error = %error, "actor keeps its old config");
-                }
-            }
-        }
     }
 
     async fn shutdown(&mut self, drain: Duration) {

@@ -10,12 +10,24 @@ use super::owner::{Change, Done};
 use super::{Context, ProviderEntry};
 use crate::announce;
 use crate::error::Result;
-use crate::provider::{self, Running, Spec, Start};
+use crate::provider::{self, Programs, Running, Spec, Start};
 use crate::records::merge;
+use crate::secrets::references;
 
 /// Runs a provider.
 pub(super) async fn start(context: Arc<Context>, command: StartProvider) -> Done {
-    match run(&context, &command).await {
+    let outcome = run(&context, &command).await;
+    done(context, command, outcome).await
+}
+
+/// Runs another in the place of one that runs as a process.
+pub(super) async fn replace(context: Arc<Context>, command: StartProvider, entry: Arc<ProviderEntry>) -> Done {
+    let outcome = change(&context, &command, &entry.running).await;
+    done(context, command, outcome).await
+}
+
+async fn done(context: Arc<Context>, command: StartProvider, outcome: Result<Arc<Running>>) -> Done {
+    match outcome {
         Ok(running) => {
             let StartProvider { provider_id: id, provider_ref: reference, annotations, .. } = &command;
             tracing::info!(provider_id = %id, reference, "provider started");
@@ -49,19 +61,39 @@ pub(super) async fn stop(context: Arc<Context>, id: EntityId, stopped: Option<Ar
 }
 
 async fn run(context: &Context, command: &StartProvider) -> Result<Arc<Running>> {
-    let view = context.records.view();
-    let with = Start {
+    provider::start(with(context), spec(context, command)?).await
+}
+
+async fn change(context: &Context, command: &StartProvider, running: &Arc<Running>) -> Result<Arc<Running>> {
+    provider::replace(with(context), spec(context, command)?, running, context.config.drain).await?;
+    Ok(Arc::clone(running))
+}
+
+fn with(context: &Context) -> Start<'_> {
+    Start {
         builtins: &context.builtins,
+        programs: Programs {
+            native: &context.native,
+            trust: &context.trust,
+            artifacts: &context.artifacts,
+            dir: &context.config.data_dir,
+        },
         host: &context.host,
-        view,
+        lattice: &context.config.lattice,
+        vault: &context.vault,
         router: &context.router,
         announcer: &context.announcer,
-    };
-    let spec = Spec {
+    }
+}
+
+fn spec(context: &Context, command: &StartProvider) -> Result<Spec> {
+    let configs = context.records.view().configs();
+    Ok(Spec {
         id: command.provider_id.clone(),
         reference: command.provider_ref.clone(),
-        config: merge(&view.configs(), &command.config)?,
+        config: merge(&configs, &command.config)?,
+        secrets: context.vault.resolve(&references(&configs, &command.config)?, &command.provider_id)?,
+        config_names: command.config.clone(),
         data_dir: context.config.data_dir.join("providers").join(command.provider_id.as_str()),
-    };
-    provider::start(with, spec).await
+    })
 }

@@ -1,4 +1,4 @@
-//! What a call reaches on this host: an actor, or a built-in provider.
+//! What a call reaches on this host: an actor, or a provider.
 
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
@@ -16,7 +16,7 @@ use crate::runtime::value::Args;
 pub(crate) enum Target {
     /// An actor; it keeps its own deadline and limits.
     Actor(Arc<Actor>),
-    /// A built-in provider.
+    /// A provider, built in or in front of its process.
     Provider(Arc<dyn sdk::Provider>),
 }
 

@@ -11,6 +11,7 @@ use wasmtime::component::{Component, ComponentExportIndex};
 use super::shape::{self, TypedCall};
 use super::value::{FuncType, Unsupported};
 use crate::capability::is_builtin_export;
+use crate::capability::messaging::{self, WireCall};
 
 /// What a component exports.
 pub(crate) struct Exports {
@@ -37,6 +38,8 @@ pub(crate) struct Typed {
     pub(crate) signature: Signature,
     /// The way for shapes with byte lists.
     pub(crate) fast: Option<TypedCall>,
+    /// The way for messages, which have byte lists in a record.
+    pub(crate) message: Option<WireCall>,
 }
 
 impl Function {
@@ -119,6 +122,7 @@ fn functions(component: &Component, interface: &Interface) -> Vec<Function> {
         let ty = FuncType::of(&dynamic).map(|ty| Typed {
             signature: ty.signature(),
             fast: shape::call_of(&ty),
+            message: messaging::call_of(interface, name, &ty),
             ty: Arc::new(ty),
         });
         Some(Function { name: name.into(), index, dynamic, ty })

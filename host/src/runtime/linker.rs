@@ -37,7 +37,9 @@ pub(super) fn built_in(engine: &Engine, kind: EngineKind) -> wasmtime::Result<Li
     capability::keyvalue::add_to_linker(&mut linker, kind)?;
     capability::config::add_to_linker(&mut linker, kind)?;
     capability::logging::add_to_linker(&mut linker, kind)?;
+    capability::secrets::add_to_linker(&mut linker, kind)?;
     capability::bus::add_to_linker(&mut linker, kind)?;
+    capability::messaging::add_to_linker(&mut linker, kind)?;
     Ok(linker)
 }
 

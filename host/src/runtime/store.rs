@@ -7,7 +7,6 @@ use tokio::time::Instant;
 use trellis_lattice::contract::Interface;
 use trellis_lattice::damper::Damper;
 use trellis_lattice::id::{EntityId, LinkName};
-use trellis_lattice::message::command::StringMap;
 use trellis_lattice::message::invocation::Context;
 use wasmtime::component::ResourceTable;
 use wasmtime::{Engine, Store, StoreContextMut, StoreLimits, StoreLimitsBuilder, UpdateDeadline};
@@ -21,6 +20,7 @@ use crate::capability::Allowance;
 use crate::capability::http::Via;
 use crate::capability::output::{self, Channel};
 use crate::router::Router;
+use crate::setup::Setup;
 
 /// What all instances of an actor share.
 pub(crate) struct Guest {
@@ -28,8 +28,8 @@ pub(crate) struct Guest {
     pub(crate) id: EntityId,
     /// Where its calls go.
     pub(crate) router: Arc<Router>,
-    /// Its config, as it is now.
-    pub(crate) config: arc_swap::ArcSwap<StringMap>,
+    /// Its configs and secrets.
+    pub(crate) setup: arc_swap::ArcSwap<Setup>,
     /// What it may still write to the log.
     pub(crate) log: Allowance,
     /// Which of its traps are logged.

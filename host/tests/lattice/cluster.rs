@@ -140,10 +140,14 @@ impl Cluster {
         path
     }
 
+    /// What the probe `source` calls with.
+    pub(crate) fn probe(&self, source: &str) -> Arc<dyn Caller> {
+        Arc::clone(&self.probes.0.lock().expect("not poisoned")[source])
+    }
+
     /// Calls over the link `default` of the probe `source`.
     pub(crate) async fn call(&self, source: &str, interface: &str, text: &str) -> Result<String, CallError> {
-        let caller = Arc::clone(&self.probes.0.lock().expect("not poisoned")[source]);
-        let answer = caller.call(call(source, interface, text)).await?;
+        let answer = self.probe(source).call(call(source, interface, text)).await?;
         let Args::Wire(bytes) = answer.value else { panic!("values were expected") };
         Ok(rmp_serde::from_slice::<String>(&bytes).expect("a string"))
     }
@@ -259,6 +263,7 @@ pub(crate) fn provider(host: &HostId, id: &str, builtin: &str) -> StartProvider 
         provider_ref: format!("builtin:{builtin}"),
         host_id: host.clone(),
         config: Vec::new(),
+        allow_update: false,
         annotations: Some([("note".to_owned(), "kept".to_owned())].into()),
     }
 }
@@ -284,11 +289,12 @@ impl Provider for Probe {
     fn description(&self) -> Description {
         let echo: Interface = "test:echo/echo".parse().expect("valid");
         let (serves, calls) = if self.is_probe { (vec![], vec![echo]) } else { (vec![echo], vec![]) };
-        Description { name: "echo for tests", serves, calls }
+        Description { name: "echo for tests".into(), serves, calls }
     }
 
     async fn link_up(&self, link: &ActiveLink) -> Result<(), LinkError> {
-        let greeting = link.config.get("greeting").cloned().unwrap_or_default();
+        let secret = link.secrets.get("greeting").and_then(|value| Some(value.as_text()?.reveal().to_owned()));
+        let greeting = secret.or_else(|| link.config.get("greeting").cloned()).unwrap_or_default();
         if greeting == "refuse" {
             return Err(LinkError::Unavailable("the port is in use".to_owned()));
         }

@@ -6,13 +6,16 @@ use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use bytes::Bytes;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use trellis_host::artifact::registry::{Access, Image, ImageRef, Progress, Registries};
+use trellis_host::artifact::archive::{Programs, Statement, own_target, pack};
+use trellis_host::artifact::registry::{Access, Image, ImageRef, Progress, Registries, Wanted};
 use trellis_lattice::identity::key::{Key, KeyKind};
+use trellis_lattice::message::command::StartProvider;
 use trellis_lattice::subject::Subject;
 use trellis_lattice::transport::Message;
 
-use crate::cluster::{Cluster, eventually, scale};
+use crate::cluster::{Cluster, eventually, now, provider, scale};
 use crate::guests;
 
 /// A docker-registry on a port of its own; killed when dropped.
@@ -292,4 +295,27 @@ async fn credentials_do_not_follow_a_redirect() {
     };
     assert!(has_secret(&cheat).1, "the registry itself is shown them");
     assert_eq!(has_secret(&other), (1, false), "{:?}", other.asked);
+}
+
+#[tokio::test]
+async fn an_archive_of_a_provider_is_pushed_and_pulled_as_what_it_is() {
+    let registry = Registry::start(None).await;
+    let image = registry.image("acme/dice:1");
+    let connection = anonymous().connect(&image).await.expect("connects");
+    let statement = Statement { name: "dice".to_owned(), vendor: "acme".to_owned(), ..Statement::default() };
+    let programs = Programs::from([(own_target(), "program".into())]);
+    let keys = (&Key::generate(KeyKind::Account), &Key::generate(KeyKind::Provider));
+    let archive: Bytes = pack(&statement, &programs, keys, now()).expect("packed").into();
+    let pushed = connection.push_archive(archive.clone(), &silent()).await.expect("pushed");
+    let found = connection.find(Wanted::Archive).await.expect("found");
+    assert_eq!((&found.manifest_digest, &found.digest), (&pushed.manifest_digest, &pushed.digest));
+    assert_eq!(connection.download(&found, &silent()).await.expect("pulled"), archive);
+    let error = connection.resolve().await.expect_err("no component").to_string();
+    assert!(error.contains("no component"), "{error}");
+
+    let cluster = Cluster::new();
+    let host = cluster.host("a").await;
+    let start = StartProvider { provider_ref: image.to_string(), ..provider(host.id(), "dice", "") };
+    let error = cluster.client().start_provider(&start).await.expect_err("a stranger signed it").to_string();
+    assert!(error.contains("--provider-issuer"), "it was pulled and looked at: {error}");
 }

@@ -11,7 +11,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use crate::error::{Error, ErrorKind, Result};
-use crate::id::{ConfigName, EntityId, HostId, LatticeName};
+use crate::id::{ConfigName, EntityId, HostId, LatticeName, SecretName};
 use crate::message::command::{
     ComponentAuction, ComponentBid, DeleteLink, HostLabel, ProviderAuction, ProviderBid, Reply, ScaleComponent,
     StartProvider, StopHost, StopProvider, StringMap, UpdateComponent,
@@ -24,6 +24,7 @@ use crate::transport::SharedTransport;
 
 mod gather;
 mod outcome;
+mod secrets;
 
 use self::outcome::{Awaited, Outcomes};
 
@@ -302,6 +303,7 @@ enum Asked {
     Host(HostOperation, HostId),
     Lattice(LatticeOperation),
     Config(ConfigVerb, ConfigName),
+    Secret(ConfigVerb, SecretName),
 }
 
 impl Asked {
@@ -318,13 +320,14 @@ impl Asked {
             Self::Host(operation, host) => control.on_host(*operation, host),
             Self::Lattice(operation) => control.on_lattice(*operation),
             Self::Config(verb, name) => control.on_config(*verb, name),
+            Self::Secret(verb, name) => control.on_secret(*verb, name),
         }
     }
 
     fn whom(&self) -> String {
         match self {
             Self::Host(_, host) => format!("host {host}"),
-            Self::Lattice(_) | Self::Config(..) => "the lattice".to_owned(),
+            Self::Lattice(_) | Self::Config(..) | Self::Secret(..) => "the lattice".to_owned(),
         }
     }
 }
@@ -335,6 +338,7 @@ impl std::fmt::Display for Asked {
             Self::Host(operation, _) => f.write_str(operation.tail()),
             Self::Lattice(operation) => f.write_str(operation.tail()),
             Self::Config(verb, name) => write!(f, "config.{} of {name}", verb.as_str()),
+            Self::Secret(verb, name) => write!(f, "secret.{} of {name}", verb.as_str()),
         }
     }
 }

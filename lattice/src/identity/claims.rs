@@ -32,6 +32,29 @@ pub struct ActorClaims {
     pub imports: Option<Vec<String>>,
 }
 
+/// Claims about a provider, from the token in its archive (lattice v1 §8).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ProviderClaims {
+    /// The account that signed.
+    pub issuer: IssuerId,
+    /// The provider's public key, `V…`.
+    pub subject: String,
+    /// For people.
+    pub name: String,
+    /// Who made it, for people.
+    pub vendor: String,
+    /// A number that grows with each signing.
+    pub revision: Option<i32>,
+    /// For people, e.g. semver.
+    pub version: Option<String>,
+    /// Seconds since 1970 when it was signed.
+    pub issued_at: u64,
+    /// Seconds since 1970 when it ends.
+    pub expires_at: Option<u64>,
+    /// By target (`x86_64-linux`), upper-case hex of the SHA-256 of its program.
+    pub target_hashes: BTreeMap<String, String>,
+}
+
 /// Claims about a peer: a host, a provider process or a command-line caller, signed by the lattice's authority.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PeerClaims {
@@ -53,7 +76,7 @@ pub struct PeerClaims {
     pub expires_at: u64,
 }
 
-/// Claims whose token was checked: signature, times, prefixes. Only `token` and `component` make it.
+/// Claims whose token was checked: signature, times, prefixes. Only `token`, `component` and `archive` make it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Verified<T>(pub(in crate::identity) T);
 

@@ -110,7 +110,7 @@ fn malformed(why: impl Into<String>) -> Error {
     Error::new(ErrorKind::Malformed, why)
 }
 
-fn require_kind(key: &Key, kind: KeyKind, role: &str) -> Result<()> {
+pub(super) fn require_kind(key: &Key, kind: KeyKind, role: &str) -> Result<()> {
     if key.kind() == kind {
         return Ok(());
     }
@@ -156,7 +156,7 @@ fn claims(statement: &Statement, (issuer, actor): (&Key, &Key), hash: String, no
     })
 }
 
-fn token(claims: &Claims, issuer: &Key) -> Result<String> {
+pub(super) fn token(claims: &impl Serialize, issuer: &Key) -> Result<String> {
     let header = Header { typ: jws::COMPONENT.typ, alg: jws::COMPONENT.alg };
     let encode = |json: serde_json::Result<Vec<u8>>| json.map(|json| BASE64URL_NOPAD.encode(&json));
     let header = encode(serde_json::to_vec(&header)).expect("two strings have a JSON form");

@@ -60,7 +60,7 @@ impl std::fmt::Debug for Identity {
 }
 
 /// The X25519 secret that belongs to an nkey: derived from its seed, so that one seed is all a host keeps.
-fn exchange_secret(key: &Key) -> StaticSecret {
+pub(crate) fn exchange_secret(key: &Key) -> StaticSecret {
     StaticSecret::from(blake3::derive_key("trellis 2026-11 x25519 secret of an nkey seed", key.seed().as_bytes()))
 }
 

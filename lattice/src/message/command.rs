@@ -103,9 +103,16 @@ pub struct StartProvider {
     /// Names of configs, later ones win.
     #[serde(default)]
     pub config: Vec<ConfigName>,
+    /// Whether it takes the place of one with that id that runs as a process. Not of lattice v1.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub allow_update: bool,
     /// Echoed unchanged.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub annotations: Option<StringMap>,
+}
+
+fn is_false(flag: &bool) -> bool {
+    !*flag
 }
 
 /// `provider.stop`.

@@ -6,5 +6,8 @@ pub const LINKS: &str = "link.";
 /// A config, as JSON of a flat map of strings; the rest of the key is its name.
 pub const CONFIGS: &str = "config.";
 
+/// A secret, as JSON of [`crate::secrets::SealedSecret`]; the rest of the key is its name.
+pub const SECRETS: &str = "secret.";
+
 /// The claims of an actor, as JSON.
 pub const CLAIMS: &str = "claims.";

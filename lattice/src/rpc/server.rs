@@ -343,7 +343,8 @@ async fn send(server: &Server, entered: &Entered, lane: Lane, departure: Departu
     }
     // At once, because the rest must not overtake it.
     match server.core.publish(lane.message(frame)).await {
-        Ok(()) => pump(Arc::clone(&server.core), lane, credit, rest).await,
+        // Boxed, because every call carries the room for this and few take it.
+        Ok(()) => Box::pin(pump(Arc::clone(&server.core), lane, credit, rest)).await,
         Err(error) => tracing::debug!(error = %error, "answer could not be sent"),
     }
 }

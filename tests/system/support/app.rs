@@ -13,9 +13,16 @@ pub(crate) struct App<'a> {
 impl<'a> App<'a> {
     /// The example `name` with its actor, signed for `imports`, answering where the lattice serves HTTP.
     pub(crate) fn example(lattice: &'a Lattice, name: &str, imports: &[&str]) -> Self {
+        Self::example_of(lattice, name, &[(name, imports)])
+    }
+
+    /// The same with these actors, each signed for imports of its own.
+    pub(crate) fn example_of(lattice: &'a Lattice, name: &str, actors: &[(&str, &[&str])]) -> Self {
         let file = format!("{}/../examples/apps/{name}.yaml", env!("CARGO_MANIFEST_DIR"));
         let text = std::fs::read_to_string(&file).unwrap_or_else(|error| panic!("read {file}: {error}"));
-        lattice.signed(name, imports);
+        for (actor, imports) in actors {
+            lattice.signed(actor, imports);
+        }
         let address = lattice.address.to_string();
         Self { lattice, text: text.replace("127.0.0.1:8080", &address).replace("127.0.0.1:8081", &address) }
     }

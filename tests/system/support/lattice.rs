@@ -166,6 +166,14 @@ impl Lattice {
         self.try_run(arguments).ok()
     }
 
+    /// Runs a command that must succeed with `input` on standard input; its output.
+    pub(crate) fn run_with_input(&self, arguments: &[&str], input: &[u8]) -> String {
+        let url = self.nats.as_ref().map(Nats::url);
+        let mut all = arguments.to_vec();
+        all.extend(url.iter().flat_map(|url| ["--nats-url", url]));
+        process::run_with_input(self.data.path(), &all, input).ok()
+    }
+
     /// The directory with the keys.
     pub(crate) fn data(&self) -> &Path {
         self.data.path()

@@ -58,6 +58,11 @@ impl Nats {
         wait_for(self.port);
     }
 
+    /// Where it keeps what JetStream stores.
+    pub(crate) fn store(&self) -> &Path {
+        self.store.path()
+    }
+
     /// Where clients connect.
     pub(crate) fn url(&self) -> String {
         format!("nats://127.0.0.1:{}", self.port)

@@ -1,6 +1,6 @@
 //! `trellis` as a process: commands that end, and servers that are ended.
 
-use std::io::{BufRead as _, BufReader, Read};
+use std::io::{BufRead as _, BufReader, Read, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::{Arc, Mutex};
@@ -41,6 +41,17 @@ impl Outcome {
 /// Runs `trellis` with `arguments` and the data directory `data`, to its end.
 pub(crate) fn run(data: &Path, arguments: &[&str]) -> Outcome {
     let output = command(data, arguments).output().expect("trellis runs");
+    let text = |bytes: Vec<u8>| String::from_utf8_lossy(&bytes).into_owned();
+    Outcome { status: output.status, stdout: text(output.stdout), stderr: text(output.stderr) }
+}
+
+/// The same with `input` on standard input.
+pub(crate) fn run_with_input(data: &Path, arguments: &[&str], input: &[u8]) -> Outcome {
+    let mut command = command(data, arguments);
+    let mut child =
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("trellis starts");
+    child.stdin.take().expect("piped").write_all(input).expect("it reads");
+    let output = child.wait_with_output().expect("trellis runs");
     let text = |bytes: Vec<u8>| String::from_utf8_lossy(&bytes).into_owned();
     Outcome { status: output.status, stdout: text(output.stdout), stderr: text(output.stderr) }
 }

@@ -123,6 +123,7 @@ fn start(provider: &plan::StartProvider) -> StartProvider {
         provider_ref: provider.reference.to_string(),
         host_id: provider.host.clone(),
         config: provider.config.to_vec(),
+        allow_update: false,
         annotations: Some(provider.owner.annotations()),
     }
 }

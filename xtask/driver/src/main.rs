@@ -11,8 +11,10 @@ use clap::{Parser, Subcommand};
 
 mod calls;
 mod idle;
+mod keyvalue;
 mod plan;
 mod process;
+mod provider;
 mod remote;
 mod start;
 mod world;
@@ -52,6 +54,26 @@ enum Command {
         /// The actor that is called: `bench:calls/echo`
         callee: PathBuf,
         /// The nats-server, with JetStream
+        url: String,
+        /// Rounds
+        #[arg(long, default_value_t = 11)]
+        rounds: u32,
+    },
+    /// Times gets of an actor through the built-in key-value provider, and the same actor doing nothing: microseconds
+    Keyvalue {
+        /// The actor that calls in a loop
+        caller: PathBuf,
+        /// The actor that reads
+        reader: PathBuf,
+        /// Rounds
+        #[arg(long, default_value_t = 11)]
+        rounds: u32,
+    },
+    /// Times gets of a key-value provider that is a process, and plain requests over a nats-server in turns
+    Provider {
+        /// The program that can run what is built in
+        trellis: PathBuf,
+        /// The nats-server
         url: String,
         /// Rounds
         #[arg(long, default_value_t = 11)]
@@ -98,6 +120,8 @@ async fn measure(command: Command) -> anyhow::Result<world::Figures> {
             calls::measure(&caller, &callee, &plan).await
         }
         Command::Remote { callee, url, rounds } => remote::measure(&callee, &url, rounds).await,
+        Command::Keyvalue { caller, reader, rounds } => keyvalue::measure(&caller, &reader, rounds).await,
+        Command::Provider { trellis, url, rounds } => provider::measure(&trellis, &url, rounds).await,
         Command::Start { component, rounds } => start::measure(&component, rounds).await,
         Command::Idle { component, actors } => idle::measure(&component, actors).await,
         Command::Plan { hosts, rounds } => plan::measure(hosts, rounds),

@@ -53,7 +53,7 @@ pub(crate) async fn measure(callee: &Path, url: &str, rounds: u32) -> anyhow::Re
 }
 
 /// The median, in microseconds.
-async fn one_by_one<F, R>(call: F) -> anyhow::Result<f64>
+pub(crate) async fn one_by_one<F, R>(call: F) -> anyhow::Result<f64>
 where
     F: Fn() -> R,
     R: Future<Output = anyhow::Result<()>>,
@@ -69,7 +69,7 @@ where
 }
 
 /// Calls per second.
-async fn many_at_once<F, R>(call: F) -> anyhow::Result<f64>
+pub(crate) async fn many_at_once<F, R>(call: F) -> anyhow::Result<f64>
 where
     F: Fn() -> R,
     R: Future<Output = anyhow::Result<()>>,
@@ -81,13 +81,14 @@ where
 }
 
 /// Request and reply with nothing else: two connections, as host and caller have.
-struct Plain {
+pub(crate) struct Plain {
     client: async_nats::Client,
     responder: tokio::task::JoinHandle<()>,
 }
 
 impl Plain {
-    async fn start(url: &str) -> anyhow::Result<Self> {
+    /// Connects to the nats-server at `url`.
+    pub(crate) async fn start(url: &str) -> anyhow::Result<Self> {
         let server = async_nats::connect(url).await?;
         let mut requests = server.subscribe(SUBJECT).await?;
         server.flush().await?;
@@ -114,7 +115,8 @@ impl Plain {
         tokio::time::timeout(Duration::from_secs(10), answered).await.context("plain requests are not answered")
     }
 
-    async fn request(&self, payload: Bytes) -> anyhow::Result<()> {
+    /// One request and its reply.
+    pub(crate) async fn request(&self, payload: Bytes) -> anyhow::Result<()> {
         self.client.request(SUBJECT, payload).await?;
         Ok(())
     }

@@ -8,7 +8,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use anyhow::Context as _;
 use bytes::Bytes;
 use tempfile::TempDir;
-use trellis_host::config::{Config, Unlinked, Unsigned};
+use trellis_host::config::{Config, Native, Unlinked, Unsigned};
 use trellis_host::host::{Host, Parts};
 use trellis_host::runtime::{Runtime, Settings};
 use trellis_lattice::body::Body;
@@ -20,18 +20,19 @@ use trellis_lattice::identity::key::{Key, KeyKind};
 use trellis_lattice::identity::peer::{Identity, exchange_public};
 use trellis_lattice::identity::token::issue_peer;
 use trellis_lattice::identity::trust::Trust;
-use trellis_lattice::message::command::ScaleComponent;
+use trellis_lattice::message::command::{ScaleComponent, StartProvider};
 use trellis_lattice::message::invocation::{self, Context, Encoding, Head, Invocation};
 use trellis_lattice::message::link::Link;
 use trellis_lattice::rpc::{Join, Peer};
 use trellis_lattice::store::SharedStore;
 use trellis_lattice::transport::SharedTransport;
+use trellis_provider_sdk::Factory;
 
 /// Instances that the host may have at once.
 const MAX_INSTANCES: u32 = 2_000;
 
 /// How long a call may take.
-const BUDGET: Duration = Duration::from_secs(30);
+pub(crate) const BUDGET: Duration = Duration::from_secs(30);
 
 /// Lists of numbers by name.
 pub(crate) type Figures = BTreeMap<&'static str, Vec<f64>>;
@@ -59,6 +60,16 @@ pub(crate) struct World {
 impl World {
     /// Starts a host that runs `components` unsigned, and joins as a caller.
     pub(crate) async fn start(bus: Bus, components: &[&Path]) -> anyhow::Result<Self> {
+        Self::start_with(bus, components, BTreeMap::new(), Native::default()).await
+    }
+
+    /// The same with providers.
+    pub(crate) async fn start_with(
+        bus: Bus,
+        components: &[&Path],
+        builtins: BTreeMap<String, Factory>,
+        native: Native,
+    ) -> anyhow::Result<Self> {
         let data = tempfile::tempdir()?;
         let lattice = LatticeName::parse("bench")?;
         let authority = Key::generate(KeyKind::Account);
@@ -84,12 +95,13 @@ impl World {
             transport: bus.host,
             store: bus.store,
             runtime: runtime(data.path())?,
-            builtins: BTreeMap::new(),
+            builtins,
             key: host_key,
             token: host_token,
             trust: trust.clone(),
         };
-        let host = Host::start(config(&lattice, data.path(), components), parts).await?;
+        let config = Config { native, ..config(&lattice, data.path(), components) };
+        let host = Host::start(config, parts).await?;
         let identity = Identity::new(&caller_key, caller_token, now()?)?;
         let join = Join { lattice: lattice.clone(), identity, trust, site: None };
         let peer = Peer::join(bus.caller.clone(), join, None).await?;
@@ -118,6 +130,20 @@ impl World {
             component_limits: None,
         };
         self.control.scale(&scale).await.with_context(|| format!("scaling {} to {count}", component.display()))?;
+        Ok(())
+    }
+
+    /// Runs a provider under an id.
+    pub(crate) async fn provide(&self, id: &str, reference: &str) -> anyhow::Result<()> {
+        let start = StartProvider {
+            provider_id: EntityId::parse(id)?,
+            provider_ref: reference.to_owned(),
+            host_id: self.host.id().clone(),
+            config: Vec::new(),
+            allow_update: false,
+            annotations: None,
+        };
+        self.control.start_provider(&start).await.with_context(|| format!("starting {reference}"))?;
         Ok(())
     }
 

@@ -76,11 +76,43 @@ pub(super) fn local(setting: &Setting) -> Result<Vec<Figure>> {
 }
 
 pub(super) fn remote(setting: &Setting) -> Result<Vec<Figure>> {
+    let callee = setting.wat.join("callee.wat");
+    let Some(mut figures) = beside_nats(setting, |driver| driver.arg("remote").arg(&callee))? else {
+        return Ok(Vec::new());
+    };
+    let mut take = |name: &str| figures.remove(name).with_context(|| format!("the driver did not measure {name}"));
+    let one = Figure::absolute("call.remote.one", "µs", take("one")?);
+    let many = Figure::absolute("call.remote.many", "calls/s", take("many")?);
+    Ok(vec![
+        one.against("plain NATS", &take("one_plain")?).at_most(1.5),
+        many.against("plain NATS", &take("many_plain")?).at_least(0.6),
+    ])
+}
+
+/// A key-value get through a provider that is a process on the same host.
+pub(super) fn provider(setting: &Setting) -> Result<Vec<Figure>> {
+    let Some(mut figures) = beside_nats(setting, |driver| driver.arg("provider").arg(&setting.trellis))? else {
+        return Ok(Vec::new());
+    };
+    let mut take = |name: &str| figures.remove(name).with_context(|| format!("the driver did not measure {name}"));
+    let one = Figure::absolute("provider.process.one", "µs", take("one")?);
+    let many = Figure::absolute("provider.process.many", "calls/s", take("many")?);
+    Ok(vec![
+        one.against("plain NATS", &take("one_plain")?).at_most(1.15),
+        many.against("plain NATS", &take("many_plain")?),
+    ])
+}
+
+/// What the driver measures with a nats-server of its own; `None` when there is no such program.
+fn beside_nats(
+    setting: &Setting,
+    what: impl FnOnce(&mut std::process::Command) -> &mut std::process::Command,
+) -> Result<Option<BTreeMap<String, Vec<f64>>>> {
     let Some(nats_server) = &setting.nats_server else {
         eprintln!(
             "    left out: there is no nats-server on the search path, `cargo xtask doctor` says where to get it"
         );
-        return Ok(Vec::new());
+        return Ok(None);
     };
     let directory = tempfile::tempdir()?;
     let address = free_address()?;
@@ -90,15 +122,20 @@ pub(super) fn remote(setting: &Setting) -> Result<Vec<Figure>> {
     nats.until_listens(address)?;
     // All on one processor: on two that are idle, most of the time goes into waking the other.
     let mut driver = setting.cores.server(&setting.driver);
-    driver.arg("remote").arg(setting.wat.join("callee.wat")).arg(format!("nats://{address}"));
+    let driver = what(&mut driver).arg(format!("nats://{address}"));
+    figures(driver.args(["--rounds", &setting.rounds.to_string()])).map(Some)
+}
+
+/// A get through the built-in provider, on one host.
+pub(super) fn keyvalue(setting: &Setting) -> Result<Vec<Figure>> {
+    let mut driver = setting.cores.server(&setting.driver);
+    driver
+        .arg("keyvalue")
+        .args(["caller", "reader"].map(|half| setting.guests.join(format!("bench-keyvalue-{half}.wasm"))));
     let mut figures = figures(driver.args(["--rounds", &setting.rounds.to_string()]))?;
     let mut take = |name: &str| figures.remove(name).with_context(|| format!("the driver did not measure {name}"));
-    let one = Figure::absolute("call.remote.one", "µs", take("one")?);
-    let many = Figure::absolute("call.remote.many", "calls/s", take("many")?);
-    Ok(vec![
-        one.against("plain NATS", &take("one_plain")?).at_most(1.5),
-        many.against("plain NATS", &take("many_plain")?).at_least(0.6),
-    ])
+    let get = Figure::absolute("keyvalue.get", "µs", take("get")?);
+    Ok(vec![get.against("the actor doing nothing", &take("nothing")?).at_most(1.3)])
 }
 
 /// What the driver prints.

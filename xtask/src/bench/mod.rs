@@ -53,6 +53,10 @@ enum Group {
     Local,
     /// call.remote.one, call.remote.many
     Remote,
+    /// keyvalue.get, against the same actor doing nothing
+    Keyvalue,
+    /// provider.process.one, provider.process.many
+    Provider,
     /// start.cached, up.first_response
     Start,
     /// idle.actor_kib, idle.cpu_percent
@@ -126,6 +130,8 @@ fn measure(group: Group, setting: &Setting) -> Result<Vec<Figure>> {
         Group::Out => out::measure(setting),
         Group::Local => calls::local(setting),
         Group::Remote => calls::remote(setting),
+        Group::Keyvalue => calls::keyvalue(setting),
+        Group::Provider => calls::provider(setting),
         Group::Start => start::measure(setting),
         Group::Idle => idle::measure(setting),
         Group::Plan => plan::measure(setting),

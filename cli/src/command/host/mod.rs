@@ -23,6 +23,7 @@ use crate::command::{Pair, map_of};
 use crate::context::{Context, default_lattice, options};
 use crate::data_dir;
 use crate::key_store::{Authority, now_unix_seconds};
+use crate::native::NativeArgs;
 use crate::output::say;
 use crate::serve::{self, Signals};
 
@@ -90,6 +91,8 @@ struct RunHost {
     /// How long calls in flight are waited for at the end, in milliseconds [default: 10000]
     #[arg(long, value_name = "MS")]
     drain_ms: Option<u64>,
+    #[command(flatten)]
+    native: NativeArgs,
 }
 
 async fn serve(context: &Context, arguments: RunHost) -> anyhow::Result<()> {
@@ -184,6 +187,7 @@ fn config(context: &Context, settings: Settings) -> Config {
     config.drain = settings.drain;
     config.registries = context.registry_access();
     config.registries.insecure.extend(settings.insecure_registries);
+    config.native = settings.native.settings();
     config
 }
 

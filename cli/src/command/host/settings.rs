@@ -13,6 +13,7 @@ use trellis_lattice::message::command::StringMap;
 use super::{DEFAULT_DRAIN, RunHost, default_lattice, map_of, parse_issuer, parse_unsigned};
 use crate::args::Nats;
 use crate::context::Context;
+use crate::native::NativeArgs;
 
 /// All of it, checked.
 #[derive(Debug)]
@@ -30,6 +31,7 @@ pub(super) struct Settings {
     pub(super) resume: Resume,
     pub(super) drain: Duration,
     pub(super) insecure_registries: Vec<String>,
+    pub(super) native: NativeArgs,
 }
 
 /// What a file may say. Relative paths in it are relative to it.
@@ -53,6 +55,7 @@ struct File {
     resume: bool,
     drain_ms: Option<u64>,
     insecure_registries: Vec<String>,
+    providers: NativeArgs,
 }
 
 impl File {
@@ -111,6 +114,7 @@ pub(super) fn merge(context: &Context, flags: RunHost) -> anyhow::Result<Setting
         resume: if flags.resume || file.resume { Resume::LastAssignment } else { Resume::Never },
         drain: flags.drain_ms.or(file.drain_ms).map_or(DEFAULT_DRAIN, Duration::from_millis),
         insecure_registries: file.insecure_registries,
+        native: flags.native.over(file.providers),
     })
 }
 

@@ -178,6 +178,7 @@ fn provider(id: &str, reference: &str, host: &HostId, config: Vec<ConfigName>) -
         provider_ref: reference.to_owned(),
         host_id: host.clone(),
         config,
+        allow_update: false,
         annotations: None,
     })
 }

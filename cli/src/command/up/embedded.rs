@@ -99,6 +99,7 @@ async fn host(context: &Context, arguments: &Up, spec: &HostSpec, shared: &Share
     // Tool chains of other languages import outgoing HTTP whether it is used or not; a bare component must still start.
     config.unlinked = shared.unlinked;
     config.resume = if arguments.resume { Resume::LastAssignment } else { Resume::Never };
+    config.native = arguments.native.clone().settings();
     config.drain = std::time::Duration::from_millis(arguments.drain_ms);
     let parts = Parts {
         transport: Arc::new(shared.bus.endpoint(&spec.name)),

@@ -17,6 +17,7 @@ use crate::command::app::{accepted, request};
 use crate::command::{Pair, map_of};
 use crate::context::Context;
 use crate::deployer::{Deployer, Lattice};
+use crate::native::NativeArgs;
 use crate::output::say;
 use crate::serve::Signals;
 
@@ -58,6 +59,8 @@ pub(crate) struct Up {
     /// How long calls in flight are waited for at the end, in milliseconds
     #[arg(long, default_value_t = 10_000, value_name = "MS")]
     drain_ms: u64,
+    #[command(flatten)]
+    native: NativeArgs,
 }
 
 /// A host of an embedded lattice.

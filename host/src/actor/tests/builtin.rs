@@ -10,6 +10,7 @@ use tracing::span;
 use super::*;
 use crate::links::tests::link;
 use crate::router::Target;
+use crate::setup::Setup;
 
 /// Exports `test:probe/probe` with `get` and `all`, which ask wasi:config under the name `import`.
 fn config_reader(import: &str) -> String {
@@ -59,7 +60,7 @@ async fn an_actor_reads_its_config_by_every_name_and_as_it_is_now() {
         };
         assert_eq!(ask("get", "(\"greeting\")").await, "none", "{import}");
         let config = [("greeting", "hello"), ("name", "Ada")].map(|(key, value)| (key.to_owned(), value.to_owned()));
-        actor.set_config(config.into());
+        actor.set_up(Setup::fixed(config.into()));
         assert_eq!(ask("get", "(\"greeting\")").await, "some(\"hello\")", "{import}");
         assert_eq!(ask("all", "()").await, "[(\"greeting\", \"hello\"), (\"name\", \"Ada\")]", "{import}");
     }
@@ -67,6 +68,23 @@ async fn an_actor_reads_its_config_by_every_name_and_as_it_is_now() {
 
 /// Exports `test:run/run`, which writes "kettle" about "tea" with the level of that number.
 fn logger(import: &str, level: u32) -> String {
+    let log = format!("(call $log (i32.const {level}) (i32.const 16) (i32.const 3) (i32.const 19) (i32.const 6))");
+    writer(import, "teakettle", &log)
+}
+
+/// Exports `test:run/run`, which writes 1,000 messages of 8 KiB, each with a line break at its beginning.
+fn flooder() -> String {
+    let text = format!("\\n{}", "x".repeat(8 << 10));
+    let log = "(call $log (i32.const 2) (i32.const 16) (i32.const 1) (i32.const 16) (i32.const 8192))";
+    let body = format!(
+        "(local $left i32) (local.set $left (i32.const 1000))
+         (loop $again {log} (br_if $again (local.tee $left (i32.sub (local.get $left) (i32.const 1)))))"
+    );
+    writer("wasi:logging/logging", &text, &body)
+}
+
+/// Exports `test:run/run`, whose core function is `body`, with `data` at 16 in its memory.
+fn writer(import: &str, data: &str, body: &str) -> String {
     format!(
         r#"(component
           (import "{import}" (instance $logging
@@ -78,9 +96,8 @@ fn logger(import: &str, level: u32) -> String {
           (core module $m
             (import "libc" "memory" (memory 1))
             (import "logging" "log" (func $log (param i32 i32 i32 i32 i32)))
-            (data (i32.const 16) "teakettle")
-            (func (export "run")
-              (call $log (i32.const {level}) (i32.const 16) (i32.const 3) (i32.const 19) (i32.const 6))))
+            (data (i32.const 16) "{data}")
+            (func (export "run") {body}))
           (core instance $i (instantiate $m
             (with "libc" (instance $libc)) (with "logging" (instance (export "log" (func $log))))))
           (func $run (canon lift (core func $i "run")))
@@ -141,6 +158,23 @@ async fn an_actor_writes_to_the_log_by_every_name() {
             }
             assert_eq!(line.contains("critical=true"), number == 5, "{line}");
         }
+    }
+}
+
+#[tokio::test]
+async fn a_flood_of_messages_is_cut_and_forges_no_lines() {
+    let log = Log::default();
+    let _logs = tracing::subscriber::set_default(log.clone());
+    let (_runtime, actor) = start(&flooder()).await;
+    let begun = std::time::Instant::now();
+    run(&actor, Duration::from_secs(20)).await.expect("logs");
+    let lines = log.0.lock().expect("no writer panics").clone();
+    let lines: Vec<_> = lines.iter().filter(|line| line.starts_with("trellis::actor")).collect();
+    // 256 KiB a second, in messages that are cut to 4 KiB.
+    let most = 64 * (begun.elapsed().as_secs() as usize + 2);
+    assert!((1..=most).contains(&lines.len()), "{} lines of 1,000, {most} at most", lines.len());
+    for line in lines {
+        assert!(line.len() < 5 << 10 && !line.contains('\n') && line.contains('…'), "{line:.100}");
     }
 }
 
@@ -207,7 +241,7 @@ async fn choose(front: &str) -> Result<String, CallError> {
     let start = async |id: &str, wat: &str| {
         let component = runtime.load(wat::parse_str(wat).expect("is text").into()).await.expect("loads");
         let id = id.parse().expect("valid");
-        let spec = Spec { id, component, limits: Limits::default(), config: Default::default() };
+        let spec = Spec { id, component, limits: Limits::default(), setup: Default::default() };
         Actor::start(&runtime, spec, Arc::clone(&router)).expect("starts")
     };
     let (front, echo, quiet) =
@@ -236,4 +270,72 @@ async fn a_link_that_is_not_there_cannot_be_chosen() {
     assert!(error.message.contains("there is no link lost for test:echo/echo"), "{error}");
     let told = choose(&chooser_v2("wasmcloud:bus/lattice@2.0.1", "lost")).await.expect("the guest is told");
     assert!(told.contains("there is no link lost for test:echo/echo"), "{told}");
+}
+
+const MESSAGING_TYPES: &str = r#"
+  (import "wasmcloud:messaging/types@0.2.0" (instance $types
+    (type $record (record (field "subject" string) (field "body" (list u8)) (field "reply-to" (option string))))
+    (export "broker-message" (type (eq $record)))))
+  (alias export $types "broker-message" (type $message))"#;
+
+/// Exports wasmcloud:messaging/handler with the core function `body`, whose locals 0 to 6 are the message.
+fn handler(imports: &str, module: &str, with: &str) -> String {
+    format!(
+        r#"(component {MESSAGING_TYPES} {LIBC} {imports}
+          (core module $m (import "libc" "memory" (memory 1)) {module})
+          (core instance $i (instantiate $m (with "libc" (instance $libc)) {with}))
+          (func $handle (param "msg" $message) (result (result (error string)))
+            (canon lift (core func $i "handle") {MEMORY}))
+          (instance $out (export "handle-message" (func $handle)))
+          (export "wasmcloud:messaging/handler@0.2.0" (instance $out)))"#
+    )
+}
+
+async fn handle(actor: &Arc<Actor>, body: Vec<u8>) -> Result<Result<(), String>, CallError> {
+    let message = trellis_interfaces::messaging::BrokerMessage {
+        subject: "orders.new".into(),
+        body: body.into(),
+        reply_to: Some("inbox".into()),
+    };
+    let params = trellis_provider_sdk::wire::encode(&(message,)).expect("encodes");
+    let answer = call(actor, "wasmcloud:messaging/handler@0.2.0", "handle-message", params.into()).await?;
+    trellis_provider_sdk::wire::decode(&answer.into_provider()?)
+}
+
+#[tokio::test]
+async fn a_handler_is_given_messages_with_bodies_as_large_as_they_come() {
+    let error_with_body = r#"
+      (func (export "handle") (param i32 i32 i32 i32 i32 i32 i32) (result i32)
+        (i32.store (i32.const 16) (i32.const 1))
+        (i32.store (i32.const 20) (local.get 2))
+        (i32.store (i32.const 24) (local.get 3))
+        (i32.const 16))"#;
+    let bytes =
+        handler("", error_with_body, "").replace("(memory (export \"memory\") 1)", "(memory (export \"memory\") 200)");
+    let (_runtime, actor) = start(&bytes).await;
+    for length in [0, 5, 8 << 20] {
+        let answer = handle(&actor, vec![b'x'; length]).await.expect("is handled");
+        assert_eq!(answer, Err("x".repeat(length)), "the body comes back as the reason");
+    }
+}
+
+#[tokio::test]
+async fn a_handler_publishes_over_its_link_and_hears_that_it_has_none() {
+    let consumer = format!(
+        r#"(import "wasmcloud:messaging/consumer@0.2.0" (instance $consumer
+             (alias outer 1 $message (type $m))
+             (export "broker-message" (type $message (eq $m)))
+             (export "publish" (func (param "msg" $message) (result (result (error string)))))))
+           (core func $publish (canon lower (func $consumer "publish") {MEMORY}))"#
+    );
+    let forward = r#"
+      (import "consumer" "publish" (func $publish (param i32 i32 i32 i32 i32 i32 i32 i32)))
+      (func (export "handle") (param i32 i32 i32 i32 i32 i32 i32) (result i32)
+        (call $publish (local.get 0) (local.get 1) (local.get 2) (local.get 3) (local.get 4) (local.get 5)
+          (local.get 6) (i32.const 16))
+        (i32.const 16))"#;
+    let with = r#"(with "consumer" (instance (export "publish" (func $publish))))"#;
+    let (_runtime, actor) = start(&handler(&consumer, forward, with)).await;
+    let answer = handle(&actor, b"hello".to_vec()).await.expect("is handled");
+    assert!(answer.as_ref().is_err_and(|reason| reason.contains("link")), "{answer:?}");
 }

@@ -72,7 +72,7 @@ async fn pair(front: &str, echo: &str) -> Pair {
     let start = async |id: &str, wat: &str| {
         let component = runtime.load(wat::parse_str(wat).expect("is text").into()).await.expect("loads");
         let id = id.parse().expect("valid");
-        let spec = Spec { id, component, limits: Limits::default(), config: Default::default() };
+        let spec = Spec { id, component, limits: Limits::default(), setup: Default::default() };
         Actor::start(&runtime, spec, Arc::clone(&router)).expect("starts")
     };
     let (front, echo) = (start("front", front).await, start("echo", echo).await);
@@ -129,7 +129,7 @@ async fn calls_in_a_circle_end() {
     let router = Router::of_links(&[link("round", "default", "test:echo/echo", "round")]);
     let component = runtime.load(wat::parse_str(&circle).expect("is text").into()).await.expect("loads");
     let id = "round".parse().expect("valid");
-    let spec = Spec { id, component, limits: Limits::default(), config: Default::default() };
+    let spec = Spec { id, component, limits: Limits::default(), setup: Default::default() };
     let round = Actor::start(&runtime, spec, Arc::clone(&router)).expect("starts");
     router.set_targets(HashMap::from([(round.id().clone(), Target::Actor(Arc::clone(&round)))]));
     let error = wave(&round, "test:echo/echo", "text", "(\"hi\")").await.expect_err("has no end");

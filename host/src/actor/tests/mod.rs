@@ -9,6 +9,7 @@ use trellis_lattice::message::invocation::{Context, Encoding, Head, Invocation};
 
 mod builtin;
 mod chain;
+mod keyvalue;
 
 use super::{Actor, Spec};
 use crate::error::ErrorKind;
@@ -89,7 +90,7 @@ async fn start_with(runtime: &Arc<Runtime>, wat: &str, limits: Limits, router: A
     let bytes = wat::parse_str(wat).expect("is text of a component");
     let component = runtime.load(bytes.into()).await.expect("loads");
     let id = "callee".parse().expect("valid");
-    Actor::start(runtime, Spec { id, component, limits, config: Default::default() }, router).expect("starts")
+    Actor::start(runtime, Spec { id, component, limits, setup: Default::default() }, router).expect("starts")
 }
 
 async fn start(wat: &str) -> (Arc<Runtime>, Arc<Actor>) {
@@ -102,7 +103,7 @@ async fn refused(wat: &str) -> (ErrorKind, String) {
     let runtime = runtime();
     let component = runtime.load(wat::parse_str(wat).expect("is text").into()).await.expect("loads");
     let id = "callee".parse().expect("valid");
-    let spec = Spec { id, component, limits: Limits::default(), config: Default::default() };
+    let spec = Spec { id, component, limits: Limits::default(), setup: Default::default() };
     match Actor::start(&runtime, spec, nowhere()) {
         Ok(_) => panic!("was started"),
         Err(error) => (error.kind(), error.to_string()),

@@ -22,7 +22,7 @@ use oci_client::errors::OciDistributionError;
 use oci_client::secrets::RegistryAuth;
 use trellis_lattice::message::command::RegistryCredential;
 
-pub use self::pull::Resolved;
+pub use self::pull::{Resolved, Wanted};
 pub use self::push::{Image, Pushed};
 pub use super::reference::ImageRef;
 use crate::error::{Error, ErrorKind, Result};

@@ -24,7 +24,7 @@ async fn actor(handle: &str) -> (Arc<Runtime>, Arc<Actor>) {
     let bytes = wat::parse_str(GUEST.replace("HANDLE", handle)).expect("the guest is well formed");
     let component = runtime.load(bytes.into()).await.expect("the guest is a component");
     let limits = Limits { max_instances: 1, ..Limits::default() };
-    let spec = Spec { id: "actor".parse().expect("valid"), component, limits, config: Default::default() };
+    let spec = Spec { id: "actor".parse().expect("valid"), component, limits, setup: Default::default() };
     let actor = Actor::start(&runtime, spec, Arc::new(Router::new(Arc::default()))).expect("all imports are built in");
     (runtime, actor)
 }

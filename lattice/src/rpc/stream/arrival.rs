@@ -15,7 +15,7 @@ use crate::wire::{Part, Value};
 pub(in crate::rpc) struct Arrival {
     value: Result<Bytes, u64>,
     body: Body,
-    stream: Option<(Reader, HasBody)>,
+    stream: Option<(Box<Reader>, HasBody)>,
 }
 
 /// Whether a body follows the value in a stream.
@@ -46,14 +46,14 @@ impl Arrival {
             return (None, Self { value, body, stream: None });
         }
         let (feed, reader) = open(core, lane.clone(), length);
-        (Some(feed), Self { value, body, stream: Some((reader, has_body)) })
+        (Some(feed), Self { value, body, stream: Some((Box::new(reader), has_body)) })
     }
 
     /// Holds a slot for as long as something is to come.
     #[must_use]
     pub(in crate::rpc) fn holding(mut self, held: Held) -> Self {
         match self.stream.take() {
-            Some((reader, has_body)) => self.stream = Some((reader.holding(held), has_body)),
+            Some((reader, has_body)) => self.stream = Some((Box::new(reader.holding(held)), has_body)),
             None => held.finish(),
         }
         self
@@ -61,17 +61,27 @@ impl Arrival {
 
     /// Reads the value to its end; the body may still be under way.
     pub(in crate::rpc) async fn read(self) -> Result<(Bytes, Body), CallError> {
-        let Some((mut reader, has_body)) = self.stream else {
-            return Ok((self.value.unwrap_or_default(), self.body));
-        };
-        let value = match self.value {
-            Ok(value) => value,
-            Err(len) => reader.take(len).await?,
-        };
-        if has_body == HasBody::No {
-            reader.finish().await?;
-            return Ok((value, self.body));
+        match self.stream {
+            None => Ok((self.value.unwrap_or_default(), self.body)),
+            // Boxed, because every call carries the room for this and few take it.
+            Some((reader, has_body)) => Box::pin(read_stream(reader, has_body, self.value, self.body)).await,
         }
-        Ok((value, Body::stream(reader)))
     }
+}
+
+async fn read_stream(
+    mut reader: Box<Reader>,
+    has_body: HasBody,
+    value: Result<Bytes, u64>,
+    body: Body,
+) -> Result<(Bytes, Body), CallError> {
+    let value = match value {
+        Ok(value) => value,
+        Err(len) => reader.take(len).await?,
+    };
+    if has_body == HasBody::No {
+        reader.finish().await?;
+        return Ok((value, body));
+    }
+    Ok((value, Body::stream(*reader)))
 }

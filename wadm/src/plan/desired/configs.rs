@@ -115,3 +115,36 @@ fn secret_record(secret: &Secret, policy: &Policy) -> StringMap {
     record.extend(optional.into_iter().filter_map(|(key, value)| Some((key.to_owned(), value.clone()?))));
     record
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use super::Configs;
+    use crate::intent::AppName;
+    use crate::manifest::{Policy, Secret, SecretSource};
+    use trellis_lattice::secrets::{Backend, Reference};
+
+    #[test]
+    fn hosts_read_the_references_that_are_written_for_secrets() {
+        let app = AppName::parse("shop").expect("valid");
+        let policies = [Policy {
+            name: "ours".to_owned(),
+            kind: "policy.secret.wasmcloud.dev/v1alpha1".to_owned(),
+            properties: [("backend".to_owned(), "nats-kv".to_owned())].into(),
+        }];
+        let mut configs = Configs { app: &app, policies: &policies, managed: BTreeMap::new(), problems: Vec::new() };
+        let properties = SecretSource {
+            policy: "ours".to_owned(),
+            key: "db-password".to_owned(),
+            field: Some("password".to_owned()),
+            version: Some("3".to_owned()),
+        };
+        let names = configs.names(&[], &[Secret { name: "db".to_owned(), properties }]);
+        assert!(configs.problems.is_empty() && names.external.is_empty());
+        let [name] = &names.all[..] else { panic!("one reference") };
+        let read = Reference::parse(name, &configs.managed[name].values).expect("hosts take it");
+        assert_eq!((read.name.as_str(), read.backend, read.secret.as_str()), ("db", Backend::Lattice, "db-password"));
+        assert_eq!((read.field.as_deref(), read.version), (Some("password"), Some(3)));
+    }
+}

@@ -1,0 +1,55 @@
+//! What is particular to the embedded queue.
+
+use std::time::Duration;
+
+use crate::bench::{Backend, Bench, handler_link};
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_crash_loses_nothing_that_was_acknowledged() {
+    let bench = Bench::start(Backend::Embedded);
+    bench.subscribe("a", &[("subscriptions", "a")], |_| std::future::pending()).await;
+    let sender = bench.sender("sender", &[]).await;
+    for n in 0..20 {
+        sender.publish("a", &n.to_string()).await;
+    }
+    // A copy of the file at this moment is what a crash would leave.
+    let mut after = Bench::start(Backend::Embedded);
+    after.data = tempfile::tempdir().unwrap();
+    std::fs::copy(bench.data.path().join("messaging.redb"), after.data.path().join("messaging.redb")).unwrap();
+    after.restart().await;
+    let mut collected = after.collect("a", &[("subscriptions", "a"), ("order_by", "subject")]).await;
+    assert_eq!(collected.bodies(20).await, (0..20).map(|n| n.to_string()).collect::<Vec<_>>());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_full_queue_refuses_and_says_whose_it_is() {
+    let bench = Bench::start_with(Backend::Embedded, &[("max_messages", "5")]);
+    bench.subscribe("slow", &[("subscriptions", "a")], |_| std::future::pending()).await;
+    let mut other = bench.collect("other", &[("subscriptions", "b")]).await;
+    let sender = bench.sender("sender", &[]).await;
+    for _ in 0..5 {
+        sender.publish("a", "x").await;
+    }
+    let refused = sender.try_publish("a", b"x").await.expect_err("it is full");
+    assert!(refused.contains("slow") && refused.contains("full"), "{refused}");
+    sender.publish("b", "y").await;
+    assert_eq!(other.bodies(1).await, ["y"], "other queues are as they were");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_file_that_another_holds_fails_the_link_and_is_named() {
+    let bench = Bench::start(Backend::Embedded);
+    bench.subscribe("a", &[("subscriptions", "a")], |_| async { Ok(Ok(())) }).await;
+    let mut second = Bench::start(Backend::Embedded);
+    let own = std::mem::replace(&mut second.data, tempfile::tempdir().unwrap());
+    drop(own);
+    std::fs::remove_dir(second.data.path()).unwrap();
+    std::os::unix::fs::symlink(bench.data.path(), second.data.path()).unwrap();
+    second.restart().await;
+    let link = handler_link("a", &[("subscriptions", "a")]);
+    let error = second.provider.link_up(&link).await.expect_err("locked").to_string();
+    assert!(error.contains("messaging.redb") && error.contains("locked by another process"), "{error}");
+    bench.provider.drain(Duration::from_secs(10)).await;
+    second.provider.link_up(&link).await.expect("the file is free now");
+    std::fs::remove_file(second.data.path()).unwrap();
+}

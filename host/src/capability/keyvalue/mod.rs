@@ -1,0 +1,88 @@
+//! wasi:keyvalue: each function is a call over the link that the bucket was opened through. One file for each version,
+//! and one for the actors that export what is called when a key changes.
+
+use bytes::Bytes;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use tokio::time::timeout_at;
+use trellis_interfaces::keyvalue as wire;
+use trellis_lattice::body::Body;
+use trellis_lattice::contract::Interface;
+use trellis_lattice::error::{CallError, CallErrorKind};
+use trellis_lattice::id::LinkName;
+use trellis_lattice::message::invocation::Call;
+use trellis_provider_sdk as sdk;
+use wasmtime::component::{Linker, Resource};
+
+use crate::runtime::value::Args;
+use crate::runtime::{EngineKind, State};
+
+mod draft;
+mod draft2;
+mod watcher;
+
+pub(crate) use watcher::Watcher;
+
+/// A bucket as a guest holds it: nothing is open, each call names it again.
+#[derive(Debug, Clone)]
+#[expect(unreachable_pub, reason = "the generated code exports it")]
+pub struct Bucket {
+    link: LinkName,
+    name: String,
+}
+
+/// Defines the interfaces of all versions.
+pub(crate) fn add_to_linker(linker: &mut Linker<State>, _kind: EngineKind) -> wasmtime::Result<()> {
+    draft::add_to_linker(linker)?;
+    draft2::add_to_linker(linker)
+}
+
+fn interface(name: &str) -> Interface {
+    Interface::parse(name).expect("the name is well formed")
+}
+
+impl State {
+    fn bucket(&self, bucket: &Resource<Bucket>) -> wasmtime::Result<Bucket> {
+        Ok(self.table.get(bucket)?.clone())
+    }
+
+    /// The outer error ends the guest, the inner one is its own affair.
+    async fn keyvalue<T: DeserializeOwned>(
+        &mut self,
+        link: LinkName,
+        interface: &Interface,
+        function: &str,
+        params: &impl Serialize,
+    ) -> wasmtime::Result<Result<T, wire::Error>> {
+        let context = self.scope.context.nested();
+        let deadline = context.deadline;
+        let call = Call {
+            source: self.scope.guest.id.clone(),
+            link,
+            interface: interface.clone(),
+            function: function.into(),
+            signature: None,
+            context,
+            args: Args::from(sdk::wire::encode(params)?),
+            body: Body::Empty,
+        };
+        let answer = timeout_at(deadline, self.scope.guest.router.call(call)).await;
+        match answer.unwrap_or_else(|_| Err(CallError::deadline("no answer from the key-value store"))) {
+            Ok(answer) => Ok(sdk::wire::decode(&answer.value.into_provider()?)?),
+            Err(error) => refuse(error),
+        }
+    }
+}
+
+/// A call without time or caller left ends the guest; any other failure is for the guest to handle.
+fn refuse<T>(error: CallError) -> wasmtime::Result<Result<T, wire::Error>> {
+    match error.kind {
+        CallErrorKind::Deadline | CallErrorKind::Cancelled => Err(error.into()),
+        CallErrorKind::Denied => Ok(Err(wire::Error::AccessDenied)),
+        _ => Ok(Err(wire::Error::Other(error.message))),
+    }
+}
+
+fn plain((key, value): (String, Bytes)) -> (String, Vec<u8>) {
+    (key, value.into())
+}

@@ -1,0 +1,345 @@
+//! Providers as processes of their own: calls both ways, restarts, replacement, and everything that a bad one may do.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::Duration;
+
+use http_body_util::BodyExt as _;
+use rustix::process::{Pid, Signal, kill_process, test_kill_process};
+use trellis_host::artifact::archive::{Programs, Statement, own_target, pack};
+use trellis_host::config::{Config, Native};
+use trellis_host::host::Host;
+use trellis_lattice::control::Client;
+use trellis_lattice::error::CallErrorKind;
+use trellis_lattice::id::HostId;
+use trellis_lattice::identity::key::{Key, KeyKind};
+use trellis_lattice::message::command::StartProvider;
+use trellis_provider_sdk::{Answer, Args, Body, CallError, Context};
+
+use crate::cluster::{Cluster, PATIENCE, call, eventually, link, now, provider};
+
+const ECHO: &str = "test:echo/echo";
+
+fn program() -> PathBuf {
+    PathBuf::from(env!("CARGO_BIN_EXE_probe-provider"))
+}
+
+/// A host that may run the program, the provider `proc`, and `probe`, which is linked to it.
+struct Stage {
+    cluster: Arc<Cluster>,
+    host: Host,
+    client: Client,
+}
+
+impl Stage {
+    async fn set(greeting: Option<&str>) -> Self {
+        let cluster = Arc::new(Cluster::new());
+        let mut config = cluster.config("a");
+        config.native.executables = vec![program()];
+        let host = cluster.host_with(config, Key::generate(KeyKind::Host)).await;
+        let client = cluster.client();
+        client.start_provider(&start(host.id(), &[])).await.expect("starts");
+        client.start_provider(&provider(host.id(), "probe", "probe")).await.expect("starts");
+        let mut to_process = link("probe", ECHO, "proc");
+        if let Some(greeting) = greeting {
+            let config = [("greeting".to_owned(), greeting.to_owned())].into();
+            client.put_config(&"greeting".parse().expect("valid"), &config).await.expect("put");
+            to_process.target_config = vec!["greeting".parse().expect("valid")];
+        }
+        client.put_link(&to_process).await.expect("put");
+        let this = Self { cluster, host, client };
+        let expected = format!("{}hello", greeting.unwrap_or_default());
+        let told = this.until("hello", |told| told.as_ref().is_ok_and(|told| *told == expected)).await;
+        told.expect("it was waited for");
+        this
+    }
+
+    async fn tell(&self, order: &str) -> Result<String, CallError> {
+        self.cluster.call("probe", ECHO, order).await
+    }
+
+    async fn until(
+        &self,
+        order: &str,
+        is_enough: impl Fn(&Result<String, CallError>) -> bool,
+    ) -> Result<String, CallError> {
+        eventually(|| async {
+            let told = self.tell(order).await;
+            if is_enough(&told) { Ok(told) } else { Err(format!("{told:?}")) }
+        })
+        .await
+    }
+
+    async fn pid(&self) -> Pid {
+        let told = self.until("pid", Result::is_ok).await.expect("is there");
+        Pid::from_raw(told.parse().expect("a number")).expect("a process")
+    }
+
+    async fn call(&self, function: &str, body: Body) -> Result<Answer<Args>, CallError> {
+        let mut call = call("probe", ECHO, "");
+        call.function = function.into();
+        call.body = body;
+        self.cluster.probe("probe").call(call).await
+    }
+}
+
+fn start(host: &HostId, config: &[&str]) -> StartProvider {
+    let config = config.iter().map(|name| name.parse().expect("valid")).collect();
+    let reference = format!("file://{}", program().display());
+    StartProvider { provider_ref: reference, config, ..provider(host, "proc", "") }
+}
+
+async fn gone(pid: Pid) {
+    eventually(|| async {
+        // A process that is a zombie of ours is gone as well.
+        let stat = std::fs::read_to_string(format!("/proc/{}/stat", pid.as_raw_nonzero())).unwrap_or_default();
+        match test_kill_process(pid).is_err() || stat.contains(") Z ") {
+            true => Ok(()),
+            false => Err(format!("{pid:?} is there: {stat}")),
+        }
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn calls_go_both_ways_in_the_name_of_the_provider() {
+    let stage = Stage::set(Some("hi, ")).await;
+    assert_eq!(stage.tell("hello").await.expect("answers"), "hi, hello");
+    let error = stage.tell("call back").await.expect_err("nothing is linked");
+    assert!(error.kind == CallErrorKind::NoTarget && error.message.contains("proc"), "{error:?}");
+    stage.client.start_provider(&provider(stage.host.id(), "echo", "echo")).await.expect("starts");
+    stage.client.put_link(&link("proc", ECHO, "echo")).await.expect("put");
+    assert_eq!(stage.until("call back", Result::is_ok).await.expect("answers"), "back");
+    let large = "x".repeat(3 << 20);
+    assert_eq!(stage.tell(&format!("length {large}")).await.expect("fits"), large.len().to_string());
+    assert_eq!(stage.tell("large 3000000").await.expect("fits").len(), 3_000_000);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn bodies_of_any_size_pass_in_little_memory() {
+    let stage = Stage::set(None).await;
+    let sent: Vec<u8> = (0..5_000_000_u32).map(|n| n.to_le_bytes()[0]).collect();
+    let answer = stage.call("mirror", Body::Bytes(sent.clone().into())).await.expect("answers");
+    assert_eq!(answer.body.collect(sent.len()).await.expect("whole"), sent);
+    let mut endless = stage.call("endless", Body::Empty).await.expect("answers").body;
+    for _ in 0..1_000 {
+        endless.frame().await.expect("has no end").expect("is whole");
+    }
+    drop(endless);
+    assert_eq!(stage.tell("hello").await.expect("answers"), "hello");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_process_that_is_killed_is_started_again_and_has_its_links() {
+    let stage = Stage::set(Some("hi, ")).await;
+    let before = stage.pid().await;
+    kill_process(before, Signal::KILL).expect("killed");
+    let told = stage.until("hello", Result::is_ok).await.expect("answers");
+    assert_eq!(told, "hi, hello");
+    assert_ne!(stage.pid().await, before);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_call_during_a_crash_fails_at_once_and_says_why() {
+    let stage = Stage::set(None).await;
+    let error = stage.tell("crash").await.expect_err("crashed");
+    assert_eq!(error.kind, CallErrorKind::UnknownOutcome, "{error:?}");
+    let told = stage.until("hello", |told| told.as_ref().is_err_and(|e| e.message.contains("signal: 6"))).await;
+    assert_eq!(told.expect_err("waits").kind, CallErrorKind::NoTarget);
+    stage.until("hello", Result::is_ok).await.expect("is back");
+    let error = stage.tell("panic").await.expect_err("panicked");
+    assert_eq!(error.kind, CallErrorKind::Provider, "a panic fails one call: {error:?}");
+    assert_eq!(stage.tell("hello").await.expect("answers"), "hello");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_link_that_is_not_taken_again_shows_as_failed() {
+    let stage = Stage::set(Some("once")).await;
+    kill_process(stage.pid().await, Signal::KILL).expect("killed");
+    eventually(|| async {
+        let inventory = stage.client.inventory(stage.host.id()).await.map_err(|error| error.to_string())?;
+        let links = format!("{:?}", inventory.providers);
+        if links.contains("the port is in use") { Ok(()) } else { Err(links) }
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_process_that_hangs_is_killed_and_started_again() {
+    let stage = Stage::set(None).await;
+    let before = stage.pid().await;
+    let mut call = call("probe", ECHO, "stop");
+    call.context = Context::root(Duration::from_millis(300));
+    let error = stage.cluster.probe("probe").call(call).await.expect_err("hangs");
+    assert_eq!(error.kind, CallErrorKind::Deadline, "{error:?}");
+    gone(before).await;
+    stage.until("hello", Result::is_ok).await.expect("is back");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn calls_that_are_never_answered_and_floods_of_output_disturb_nobody() {
+    let stage = Stage::set(None).await;
+    let flood = stage.tell("flood");
+    let others = async {
+        for _ in 0..20 {
+            let mut call = call("probe", ECHO, "never");
+            call.context = Context::root(Duration::from_millis(50));
+            let error = stage.cluster.probe("probe").call(call).await.expect_err("never");
+            assert_eq!(error.kind, CallErrorKind::Deadline, "{error:?}");
+            assert_eq!(stage.tell("hello").await.expect("answers"), "hello");
+        }
+    };
+    let (flooded, ()) = tokio::join!(flood, others);
+    assert_eq!(flooded.expect("ends"), "flooded");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_a_process_has_started_ends_with_it() {
+    let stage = Stage::set(None).await;
+    let child = stage.tell("fork").await.expect("forked");
+    let (parent, child) = (stage.pid().await, Pid::from_raw(child.parse().expect("a number")).expect("a process"));
+    stage.client.stop_provider(stage.host.id(), &"proc".parse().expect("valid")).await.expect("stops");
+    gone(parent).await;
+    gone(child).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_host_that_goes_takes_its_processes_along() {
+    let stage = Stage::set(None).await;
+    let pid = stage.pid().await;
+    drop(stage.host);
+    gone(pid).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_process_sees_nothing_of_its_host() {
+    let stage = Stage::set(None).await;
+    let seen: serde_json::Value = serde_json::from_str(&stage.tell("inspect").await.expect("told")).expect("JSON");
+    assert_eq!((&seen["variables"], &seen["arguments"]), (&serde_json::json!([]), &serde_json::json!([])));
+    for file in seen["files"].as_array().expect("a list") {
+        let file = file.as_str().expect("text");
+        // Its own: the socket twice, two pipes, what its threads wait on, and the list that it is reading.
+        let is_own = ["socket:", "pipe:", "anon_inode:", "/proc/"].iter().any(|kind| file.starts_with(kind));
+        assert!(is_own, "{file} is none of its business");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_process_that_cannot_start_says_why() {
+    let stage = Stage::set(None).await;
+    let (client, host) = (&stage.client, stage.host.id());
+    for (how, part) in [("refuse", "no such device"), ("exit", "exit status: 7")] {
+        let config = [("start".to_owned(), how.to_owned())].into();
+        client.put_config(&how.parse().expect("valid"), &config).await.expect("put");
+        let command = StartProvider { provider_id: "other".parse().expect("valid"), ..start(host, &[how]) };
+        let outcome = eventually(|| async {
+            let outcome = client.start_provider(&command).await;
+            match &outcome {
+                Err(error) if error.to_string().contains("no such config") => Err(error.to_string()),
+                _ => Ok(outcome),
+            }
+        })
+        .await;
+        let error = outcome.expect_err(how).to_string();
+        assert!(error.contains(part), "{error}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn native_code_that_nobody_signed_or_named_is_refused() {
+    let cluster = Cluster::new();
+    let host = cluster.host("a").await;
+    let error = cluster.client().start_provider(&start(host.id(), &[])).await.expect_err("refused").to_string();
+    assert!(error.contains("probe-provider") && error.contains("--allow-provider"), "{error}");
+    let nothing = StartProvider { provider_ref: "process:echo".to_owned(), ..start(host.id(), &[]) };
+    let error = cluster.client().start_provider(&nothing).await.expect_err("refused").to_string();
+    assert!(error.contains("builtin:echo"), "{error}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_process_is_replaced_without_a_lost_call() {
+    let stage = Stage::set(Some("hi, ")).await;
+    let (is_over, calls) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicUsize::new(0)));
+    let callers: Vec<_> = (0..4)
+        .map(|_| {
+            let (cluster, is_over, calls) = (Arc::clone(&stage.cluster), Arc::clone(&is_over), Arc::clone(&calls));
+            tokio::spawn(async move {
+                let mut failures = Vec::new();
+                while !is_over.load(Ordering::Relaxed) {
+                    let told = cluster.call("probe", ECHO, "hello").await;
+                    failures.extend((told.as_deref() != Ok("hi, hello")).then(|| format!("{told:?}")));
+                    calls.fetch_add(1, Ordering::Relaxed);
+                }
+                failures
+            })
+        })
+        .collect();
+    let mut pid = stage.pid().await;
+    for _ in 0..5 {
+        let before = calls.load(Ordering::Relaxed);
+        let command = StartProvider { allow_update: true, ..start(stage.host.id(), &[]) };
+        stage.client.start_provider(&command).await.expect("replaced");
+        let now = stage.pid().await;
+        assert_ne!(now, pid, "another process answers");
+        gone(pid).await;
+        pid = now;
+        let goes_on = async {
+            while calls.load(Ordering::Relaxed) < before + 20 {
+                tokio::task::yield_now().await
+            }
+        };
+        tokio::time::timeout(PATIENCE, goes_on).await.expect("calls go on");
+    }
+    is_over.store(true, Ordering::Relaxed);
+    for caller in callers {
+        assert_eq!(caller.await.expect("joined"), Vec::<String>::new());
+    }
+    let refused = StartProvider { allow_update: true, ..provider(stage.host.id(), "probe", "probe") };
+    let error = stage.client.start_provider(&refused).await.expect_err("built in").to_string();
+    assert!(error.contains("built in"), "{error}");
+}
+
+/// The archive of the program that `issuer` signed, for this machine.
+fn archive(cluster: &Cluster, issuer: &Key) -> PathBuf {
+    let program = std::fs::read(program()).expect("is built");
+    let programs = Programs::from([(own_target(), program.into())]);
+    let statement = Statement { name: "probe".to_owned(), vendor: "test".to_owned(), ..Statement::default() };
+    let keys = (issuer, &Key::generate(KeyKind::Provider));
+    let path = cluster.dir.path().join("probe.par");
+    std::fs::write(&path, pack(&statement, &programs, keys, now()).expect("packed")).expect("written");
+    path
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_signed_archive_runs_where_its_issuer_is_trusted() {
+    let cluster = Cluster::new();
+    let strict =
+        Config { native: Native { issuers: Some(Vec::new()), ..Native::default() }, ..cluster.config("strict") };
+    let hosts = [cluster.host("a").await, cluster.host_with(strict, Key::generate(KeyKind::Host)).await];
+    let client = cluster.client();
+    let of = |host: &Host, path: &Path| StartProvider {
+        provider_ref: path.display().to_string(),
+        ..provider(host.id(), "proc", "")
+    };
+    let path = archive(&cluster, &cluster.authority);
+    let error = client.start_provider(&of(&hosts[1], &path)).await.expect_err("native code of nobody").to_string();
+    assert!(error.contains("--provider-issuer"), "{error}");
+    client.start_provider(&of(&hosts[0], &path)).await.expect("starts");
+    client.start_provider(&provider(hosts[0].id(), "probe", "probe")).await.expect("starts");
+    client.put_link(&link("probe", ECHO, "proc")).await.expect("put");
+    cluster.call_until(("probe", ECHO), Result::is_ok).await.expect("answers");
+    let kept: Vec<_> = std::fs::read_dir(cluster.dir.path().join("a/programs")).expect("kept").flatten().collect();
+    assert_eq!(kept.len(), 1, "the program by its digest, and nothing else");
+
+    let mut changed = std::fs::read(&path).expect("there");
+    let middle = changed.len() / 2;
+    changed[middle] ^= 1;
+    std::fs::write(&path, changed).expect("written");
+    let other = StartProvider { provider_id: "other".parse().expect("valid"), ..of(&hosts[0], &path) };
+    let error = client.start_provider(&other).await.expect_err("changed").to_string();
+    assert!(error.contains("changed after it was signed"), "{error}");
+    archive(&cluster, &Key::generate(KeyKind::Account));
+    let error = client.start_provider(&other).await.expect_err("a stranger's").to_string();
+    assert!(error.contains("does not run"), "{error}");
+}
