@@ -28,6 +28,7 @@ const MAX_INSTANCES: u32 = 1_000;
 /// The providers that are built in, by the name after `builtin:`.
 pub(crate) fn builtins() -> BTreeMap<String, Factory> {
     BTreeMap::from([
+        (trellis_provider_http_client::NAME.to_owned(), trellis_provider_http_client::factory()),
         (trellis_provider_http_server::NAME.to_owned(), trellis_provider_http_server::factory()),
         (trellis_provider_keyvalue::NAME.to_owned(), trellis_provider_keyvalue::factory()),
         (trellis_provider_blobstore::NAME.to_owned(), trellis_provider_blobstore::factory()),

@@ -1,5 +1,7 @@
 //! wasi:http as it travels: the heads of messages. Bodies travel beside them.
 
+use std::fmt;
+
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri, request, response};
 use serde::{Deserialize, Serialize};
@@ -18,6 +20,83 @@ pub const CLIENT: &str = "wasi:http/client";
 
 /// The function of both handlers.
 pub const HANDLE: &str = "handle";
+
+/// How sending a request failed, in the words of `error-code` of wasi:http, where the kind of a call error says less. It
+/// travels as the beginning of the error's message: `connection-refused: …`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ErrorCode {
+    /// Nobody resolved the name in time.
+    DnsTimeout,
+    /// The name has no address.
+    DnsError,
+    /// No way to the host.
+    DestinationUnavailable,
+    /// The host has an address that may not be reached.
+    DestinationIpProhibited,
+    /// Nobody listens there.
+    ConnectionRefused,
+    /// The connection ended.
+    ConnectionTerminated,
+    /// Nobody accepted in time.
+    ConnectionTimeout,
+    /// The other side stopped sending.
+    ConnectionReadTimeout,
+    /// Too many at once.
+    ConnectionLimitReached,
+    /// No TLS with the other side.
+    TlsProtocolError,
+    /// The other side is not who it says.
+    TlsCertificateError,
+    /// The request is not one that may be sent.
+    HttpRequestDenied,
+    /// Its method is none.
+    HttpRequestMethodInvalid,
+    /// Its URI is none.
+    HttpRequestUriInvalid,
+    /// The response ended before its end.
+    HttpResponseIncomplete,
+    /// The body of the response is over its limit.
+    HttpResponseBodySize,
+    /// What was said is not HTTP.
+    HttpProtocolError,
+    /// Too many redirects.
+    LoopDetected,
+}
+
+impl ErrorCode {
+    const NAMES: [(Self, &'static str); 18] = [
+        (Self::DnsTimeout, "DNS-timeout"),
+        (Self::DnsError, "DNS-error"),
+        (Self::DestinationUnavailable, "destination-unavailable"),
+        (Self::DestinationIpProhibited, "destination-IP-prohibited"),
+        (Self::ConnectionRefused, "connection-refused"),
+        (Self::ConnectionTerminated, "connection-terminated"),
+        (Self::ConnectionTimeout, "connection-timeout"),
+        (Self::ConnectionReadTimeout, "connection-read-timeout"),
+        (Self::ConnectionLimitReached, "connection-limit-reached"),
+        (Self::TlsProtocolError, "TLS-protocol-error"),
+        (Self::TlsCertificateError, "TLS-certificate-error"),
+        (Self::HttpRequestDenied, "HTTP-request-denied"),
+        (Self::HttpRequestMethodInvalid, "HTTP-request-method-invalid"),
+        (Self::HttpRequestUriInvalid, "HTTP-request-URI-invalid"),
+        (Self::HttpResponseIncomplete, "HTTP-response-incomplete"),
+        (Self::HttpResponseBodySize, "HTTP-response-body-size"),
+        (Self::HttpProtocolError, "HTTP-protocol-error"),
+        (Self::LoopDetected, "loop-detected"),
+    ];
+
+    /// A message that begins with the code.
+    pub fn describe(self, message: impl fmt::Display) -> String {
+        let name = Self::NAMES.iter().find(|(code, _)| *code == self).map_or("", |(_, name)| name);
+        format!("{name}: {message}")
+    }
+
+    /// The code that a message begins with.
+    pub fn of(message: &str) -> Option<Self> {
+        let (start, _) = message.split_once(": ")?;
+        Self::NAMES.iter().find(|(_, name)| *name == start).map(|(code, _)| *code)
+    }
+}
 
 /// Headers in order; a name that comes several times has several entries.
 pub type Headers = Vec<(String, Bytes)>;
@@ -114,7 +193,7 @@ fn header_map(headers: Headers) -> Result<HeaderMap, InvalidHead> {
 
 #[cfg(test)]
 mod tests {
-    use super::{RequestHead, ResponseHead};
+    use super::{ErrorCode, RequestHead, ResponseHead};
     use http::{request, response};
 
     fn over_the_wire<T: serde::Serialize + serde::de::DeserializeOwned>(value: &T) -> T {
@@ -156,5 +235,16 @@ mod tests {
         }
         let error = response::Parts::try_from(ResponseHead { status: 99, headers: vec![] }).expect_err("99");
         assert!(error.to_string().contains("status"), "{error}");
+    }
+
+    #[test]
+    fn a_code_is_found_in_the_message_that_it_begins() {
+        for (code, name) in ErrorCode::NAMES {
+            let message = code.describe("host: not there");
+            assert!(message.starts_with(name), "{message}");
+            assert_eq!(ErrorCode::of(&message), Some(code));
+        }
+        assert_eq!(ErrorCode::of("the actor failed: DNS-error: x"), None);
+        assert_eq!(ErrorCode::of("DNS-error"), None);
     }
 }

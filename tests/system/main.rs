@@ -14,6 +14,7 @@ mod messaging;
 mod one_box;
 mod operations;
 mod outage;
+mod outside;
 mod providers;
 mod relay;
 mod resume;

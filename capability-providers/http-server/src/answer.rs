@@ -29,7 +29,7 @@ pub(crate) fn other_methods(methods: &[&Method]) -> Response<Body> {
 pub(crate) fn failure(error: &CallError) -> Response<Body> {
     let (status, what) = status(error.kind);
     let mut response = text(status, what);
-    if error.kind == CallErrorKind::Overloaded {
+    if status == StatusCode::SERVICE_UNAVAILABLE {
         let seconds = error.retry_after.map_or(1, |after| after.as_millis().div_ceil(1_000).clamp(1, 3_600));
         let seconds = HeaderValue::from(u16::try_from(seconds).expect("clamped to an hour"));
         response.headers_mut().insert(RETRY_AFTER, seconds);

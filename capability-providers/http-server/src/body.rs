@@ -5,13 +5,13 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll, ready};
-use std::time::Duration;
 
 use bytes::Bytes;
 use http_body::{Body as _, Frame, SizeHint};
 use hyper::body::Incoming;
-use tokio::time::{Instant, Sleep};
 use trellis_provider_sdk::CallError;
+
+use crate::pace::{MinPace, Pace, TooSlow};
 
 /// Set once a body went over its limit, so that the answer says 413 whatever the actor made of it.
 pub(crate) type Exceeded = Arc<AtomicBool>;
@@ -23,23 +23,16 @@ pub(crate) struct Guarded {
     first: Option<Frame<Bytes>>,
     left_bytes: u64,
     exceeded: Exceeded,
-    stall_timeout: Duration,
-    /// Armed while the client owes the next frame.
-    stalled: Option<Pin<Box<Sleep>>>,
+    /// Of the client, while it owes the next frame.
+    pace: Pace,
 }
 
 impl Guarded {
     /// Guards `incoming`; `limit_bytes` may be `u64::MAX`.
-    pub(crate) fn new(incoming: Incoming, limit_bytes: u64, stall_timeout: Duration) -> (Self, Exceeded) {
+    pub(crate) fn new(incoming: Incoming, limit_bytes: u64, min: MinPace) -> (Self, Exceeded) {
         let exceeded = Exceeded::default();
-        let guarded = Self {
-            incoming,
-            first: None,
-            left_bytes: limit_bytes,
-            exceeded: exceeded.clone(),
-            stall_timeout,
-            stalled: None,
-        };
+        let guarded =
+            Self { incoming, first: None, left_bytes: limit_bytes, exceeded: exceeded.clone(), pace: Pace::new(min) };
         (guarded, exceeded)
     }
 
@@ -50,23 +43,22 @@ impl Guarded {
         Ok(())
     }
 
-    fn poll_stalled(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        let timeout = self.stall_timeout;
-        let stalled = self.stalled.get_or_insert_with(|| Box::pin(tokio::time::sleep_until(Instant::now() + timeout)));
-        stalled.as_mut().poll(cx)
-    }
-
     fn count(&mut self, frame: Frame<Bytes>) -> Result<Frame<Bytes>, CallError> {
-        let length = frame.data_ref().map_or(0, Bytes::len) as u64;
-        match self.left_bytes.checked_sub(length) {
+        let length = frame.data_ref().map_or(0, Bytes::len);
+        match self.left_bytes.checked_sub(length as u64) {
             Some(left) => self.left_bytes = left,
             None => {
                 self.exceeded.store(true, Ordering::Relaxed);
                 return Err(CallError::too_large("request body is over the limit of its link"));
             }
         }
+        self.pace.moved(length).map_err(|TooSlow| too_slow())?;
         Ok(frame)
     }
+}
+
+fn too_slow() -> CallError {
+    CallError::deadline("client stopped sending the request body, or sends it too slowly")
 }
 
 impl http_body::Body for Guarded {
@@ -78,10 +70,9 @@ impl http_body::Body for Guarded {
             return Poll::Ready(Some(Ok(first)));
         }
         let Poll::Ready(next) = Pin::new(&mut self.incoming).poll_frame(cx) else {
-            ready!(self.poll_stalled(cx));
-            return Poll::Ready(Some(Err(CallError::deadline("client stopped sending the request body"))));
+            ready!(self.pace.poll_stalled(cx));
+            return Poll::Ready(Some(Err(too_slow())));
         };
-        self.stalled = None;
         Poll::Ready(next.map(|frame| match frame {
             Ok(frame) => self.count(frame),
             Err(error) => Err(CallError::provider(format!("request body broke off: {error}"))),

@@ -1,14 +1,17 @@
 //! What providers and links may configure. Nothing else reads a config map.
 
 use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use trellis_provider_sdk::config::{BYTE_SIZE, DURATION, Form, optional};
+use trellis_provider_sdk::config::{BYTE_SIZE, DURATION, Form, optional, required};
 use trellis_provider_sdk::{LinkError, StringMap};
 
 use crate::filter::Filter;
 use crate::front::{self, FrontConfig};
+use crate::pace::MinPace;
 use crate::route::Pattern;
+use crate::tls::Files;
 
 const ADDRESS: Form<SocketAddr> =
     Form { expected: "an IP address and a port", example: "127.0.0.1:8080", parse: |text| text.parse().ok() };
@@ -31,17 +34,34 @@ const WEIGHT: Form<u32> = Form {
     parse: |text| text.parse().ok().filter(|n| *n <= 1_000_000),
 };
 
+const FILE: Form<PathBuf> = Form {
+    expected: "the absolute path of a PEM file",
+    example: "/etc/trellis/tls.pem",
+    parse: |text| Path::new(text).is_absolute().then(|| text.into()),
+};
+
 /// What listeners of a provider bound themselves with.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Limits {
     /// Connections at once; more wait in the kernel's backlog.
     pub(crate) connections: usize,
+    /// Of one peer; more are closed at once.
+    pub(crate) connections_per_peer: usize,
     /// For the head of a request, and for the next request on a connection kept alive.
     pub(crate) header_timeout: Duration,
     /// For a peer that neither sends the body it owes nor takes the response.
     pub(crate) stall_timeout: Duration,
+    /// What a peer has to send or take on average while it is waited for, in a second.
+    pub(crate) min_rate_bytes: u64,
     /// Whether `/livez` and `/readyz` are answered.
     pub(crate) health: bool,
+}
+
+impl Limits {
+    /// How fast a peer has to be.
+    pub(crate) fn pace(&self) -> MinPace {
+        MinPace { stall_timeout: self.stall_timeout, bytes_per_second: self.min_rate_bytes }
+    }
 }
 
 /// The config of the provider.
@@ -51,6 +71,8 @@ pub(crate) struct ProviderConfig {
     pub(crate) address: SocketAddr,
     /// Limits of the listeners.
     pub(crate) limits: Limits,
+    /// The certificate of links that do not say theirs.
+    pub(crate) tls: Option<Files>,
 }
 
 impl ProviderConfig {
@@ -62,11 +84,14 @@ impl ProviderConfig {
         };
         let limits = Limits {
             connections: optional(config, "max_connections", &COUNT)?.unwrap_or(10_000),
+            connections_per_peer: optional(config, "max_connections_per_peer", &COUNT)?.unwrap_or(1_000),
             header_timeout: optional(config, "header_timeout", &DURATION)?.unwrap_or(Duration::from_secs(10)),
             stall_timeout: optional(config, "stall_timeout", &DURATION)?.unwrap_or(Duration::from_secs(30)),
+            min_rate_bytes: optional(config, "min_rate", &BYTE_SIZE)?.unwrap_or(128),
             health: front::is_on(config, "health")?,
         };
-        Ok(Self { address: address.unwrap_or(SocketAddr::from(([127, 0, 0, 1], 8080))), limits })
+        let address = address.unwrap_or(SocketAddr::from(([127, 0, 0, 1], 8080)));
+        Ok(Self { address, limits, tls: tls(config)? })
     }
 }
 
@@ -83,6 +108,8 @@ pub(crate) struct LinkConfig {
     pub(crate) timeout: Duration,
     /// The largest request body.
     pub(crate) body_limit_bytes: Option<u64>,
+    /// Its certificate, if it has one of its own.
+    pub(crate) tls: Option<Files>,
     /// What is done before and after the actor.
     pub(crate) front: FrontConfig,
 }
@@ -97,9 +124,19 @@ impl LinkConfig {
             weight: optional(config, "weight", &WEIGHT)?,
             timeout: optional(config, "timeout", &DURATION)?.unwrap_or(Duration::from_secs(30)),
             body_limit_bytes: optional(config, "body_limit", &BYTE_SIZE)?,
+            tls: tls(config)?,
             front: FrontConfig::parse(config)?,
         })
     }
+}
+
+/// Both or neither.
+fn tls(config: &StringMap) -> Result<Option<Files>, LinkError> {
+    if !config.contains_key("tls_cert") && !config.contains_key("tls_key") {
+        return Ok(None);
+    }
+    let certificates = required(config, "tls_cert", &FILE)?;
+    Ok(Some(Files { certificates, key: required(config, "tls_key", &FILE)? }))
 }
 
 fn host(text: &str) -> Option<String> {
@@ -137,11 +174,15 @@ mod tests {
             ("weight", "10%", "90"),
             ("weight", "1000001", "90"),
             ("body_limit", "big", "16MiB"),
+            ("tls_cert", "tls.pem", "/etc/trellis/tls.pem"),
         ] {
             let error = LinkConfig::parse(&config(&[(key, value)])).expect_err(value).to_string();
             assert!(error.contains(key) && error.contains(value) && error.contains(example), "{error}");
         }
         assert!(ProviderConfig::parse(&config(&[("max_connections", "0")])).is_err());
+        assert!(ProviderConfig::parse(&config(&[("max_connections_per_peer", "0")])).is_err());
+        let half = LinkConfig::parse(&config(&[("tls_cert", "/a.pem")])).expect_err("no key").to_string();
+        assert!(half.contains("\"tls_key\" is missing"), "{half}");
     }
 
     #[test]

@@ -2,72 +2,100 @@
 
 use std::convert::Infallible;
 use std::io;
-use std::pin::{Pin, pin};
+use std::pin::pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
-use hyper::rt::Executor;
 use hyper::server::conn::{http1, http2};
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::graceful::GracefulConnection;
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
-use tokio::time::Sleep;
+use tokio_rustls::TlsAcceptor;
+use tokio_rustls::server::TlsStream;
 use tokio_util::sync::CancellationToken;
 use tracing::debug;
 
 use crate::forward;
 use crate::listener::Shared;
+use crate::patient::Patient;
+use crate::stream::{self, Streams};
 
-/// The largest head of a request.
+/// The largest head of a request in HTTP/1.1, and in HTTP/2, where it is counted without compression.
 const MAX_HEAD_BYTES: usize = 32 << 10;
+const MAX_HEADER_LIST_BYTES: u32 = 16 << 10;
 
 /// Requests that one HTTP/2 connection may have open.
 const MAX_STREAMS: u32 = 128;
+/// Streams that the peer opened and gave up before they were looked at; more end the connection.
+const MAX_PENDING_RESETS: usize = 20;
+/// Streams that were reset here because the peer broke a rule; more end the connection.
+const MAX_ERROR_RESETS: usize = 100;
+/// What a peer may send of all its bodies, and of one, before the actor reads.
+const CONNECTION_WINDOW_BYTES: u32 = 1 << 20;
+const STREAM_WINDOW_BYTES: u32 = 64 << 10;
+/// What waits here for a peer that does not take it, for each stream.
+const SEND_BUFFER_BYTES: usize = 64 << 10;
 
 /// How often a quiet HTTP/2 peer is asked whether it is there, and how long it may take to say so.
 const PING: Duration = Duration::from_secs(20);
 
-enum Protocol {
-    Http1,
-    Http2,
+/// A connection whose protocol is known.
+enum Opened {
+    Http1(TcpStream),
+    Http2(TcpStream),
+    Http1OverTls(Box<TlsStream<TcpStream>>),
+    Http2OverTls(Box<TlsStream<TcpStream>>),
 }
 
 /// Serves a connection until it ends. Dropping the future closes it and cancels its calls.
 pub(crate) async fn serve(stream: TcpStream, shared: Arc<Shared>) {
     let _ = stream.set_nodelay(true);
     let header_timeout = shared.limits.header_timeout;
-    let detected = tokio::select! {
-        detected = tokio::time::timeout(header_timeout, detect(&stream)) => detected,
+    let opened = tokio::select! {
+        opened = tokio::time::timeout(header_timeout, open(stream, &shared)) => opened,
         // Nothing was asked yet.
         () = shared.closing.cancelled() => return,
     };
-    match detected {
-        Ok(Ok(Protocol::Http1)) => serve_http1(stream, shared).await,
-        Ok(Ok(Protocol::Http2)) => serve_http2(stream, shared).await,
-        Ok(Err(_)) | Err(_) => {}
+    match opened {
+        Ok(Ok(Opened::Http1(stream))) => serve_http1(stream, shared).await,
+        Ok(Ok(Opened::Http2(stream))) => serve_http2(stream, shared).await,
+        Ok(Ok(Opened::Http1OverTls(stream))) => serve_http1(stream, shared).await,
+        Ok(Ok(Opened::Http2OverTls(stream))) => serve_http2(stream, shared).await,
+        Ok(Err(error)) => debug!("connection not opened: {error}"),
+        Err(_) => {}
     }
 }
 
+async fn open(stream: TcpStream, shared: &Shared) -> io::Result<Opened> {
+    let Some(config) = shared.tls.load_full() else { return detect(stream).await };
+    let stream = Box::new(TlsAcceptor::from(config).accept(stream).await?);
+    Ok(match stream.get_ref().1.alpn_protocol() {
+        Some(b"h2") => Opened::Http2OverTls(stream),
+        _ => Opened::Http1OverTls(stream),
+    })
+}
+
 /// Tells by its first bytes, which stay where they are: no method of HTTP/1.1 begins with `PRI`.
-async fn detect(stream: &TcpStream) -> io::Result<Protocol> {
+async fn detect(stream: TcpStream) -> io::Result<Opened> {
     let mut start = [0; 3];
     loop {
         let length = stream.peek(&mut start).await?;
         match &start[..length] {
-            b"PRI" => return Ok(Protocol::Http2),
+            b"PRI" => return Ok(Opened::Http2(stream)),
             [] => return Err(io::ErrorKind::UnexpectedEof.into()),
             // The stream is readable already, so that the next peek would not wait for more.
             b"P" | b"PR" => tokio::time::sleep(Duration::from_millis(1)).await,
-            _ => return Ok(Protocol::Http1),
+            _ => return Ok(Opened::Http1(stream)),
         }
     }
 }
 
-async fn serve_http1(stream: TcpStream, shared: Arc<Shared>) {
+async fn serve_http1<S>(stream: S, shared: Arc<Shared>)
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
     let limits = shared.limits;
     let closing = shared.closing.clone();
     let service = service_fn(move |request| {
@@ -78,122 +106,63 @@ async fn serve_http1(stream: TcpStream, shared: Arc<Shared>) {
         .timer(TokioTimer::new())
         .header_read_timeout(limits.header_timeout)
         .max_header_size(MAX_HEAD_BYTES)
-        .serve_connection(TokioIo::new(Patient::new(stream, limits.stall_timeout)), service);
-    run(connection, &closing).await;
+        .serve_connection(TokioIo::new(Patient::new(stream, limits.pace())), service);
+    run(connection, closing.cancelled()).await;
 }
 
-async fn serve_http2(stream: TcpStream, shared: Arc<Shared>) {
+async fn serve_http2<S>(stream: S, shared: Arc<Shared>)
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
     let limits = shared.limits;
     let closing = shared.closing.clone();
-    let streams = CancellationToken::new();
-    let _ended = streams.clone().drop_guard();
-    let spoke = Arc::new(AtomicBool::new(false));
-    let speaks = spoke.clone();
+    let ended = CancellationToken::new();
+    let _ended = ended.clone().drop_guard();
+    let streams = Streams::new(ended, limits.stall_timeout);
     let service = service_fn(move |request| {
-        speaks.store(true, Ordering::Relaxed);
         let shared = shared.clone();
-        async move { Ok::<_, Infallible>(forward::serve(&shared, request).await) }
+        async move { Ok::<_, Infallible>(stream::watched(forward::serve(&shared, request).await)) }
     });
-    let connection = http2::Builder::new(Owned(streams))
+    let connection = http2::Builder::new(streams.clone())
         .timer(TokioTimer::new())
         .keep_alive_interval(PING)
         .keep_alive_timeout(PING)
         .max_concurrent_streams(MAX_STREAMS)
-        .max_header_list_size(u32::try_from(MAX_HEAD_BYTES).expect("32 KiB"))
-        .serve_connection(TokioIo::new(Patient::new(stream, limits.stall_timeout)), service);
-    let mut served = pin!(run(connection, &closing));
+        .max_header_list_size(MAX_HEADER_LIST_BYTES)
+        .max_pending_accept_reset_streams(MAX_PENDING_RESETS)
+        .max_local_error_reset_streams(MAX_ERROR_RESETS)
+        .initial_connection_window_size(CONNECTION_WINDOW_BYTES)
+        .initial_stream_window_size(STREAM_WINDOW_BYTES)
+        .max_send_buf_size(SEND_BUFFER_BYTES)
+        .serve_connection(TokioIo::new(Patient::new(stream, limits.pace())), service);
     // hyper's header timer is for HTTP/1.1 only.
-    if tokio::time::timeout(limits.header_timeout, served.as_mut()).await.is_err() && spoke.load(Ordering::Relaxed) {
-        served.await;
+    let closing = async {
+        tokio::select! {
+            () = closing.cancelled() => {}
+            () = streams.idle(limits.header_timeout) => {}
+        }
+    };
+    tokio::select! {
+        () = run(connection, closing) => {}
+        // It does not answer the goodbye.
+        () = streams.idle(limits.header_timeout * 2) => {}
     }
 }
 
-async fn run<C>(connection: C, closing: &CancellationToken)
+/// Runs a connection to its end; after `closing`, to the end of the requests that it has.
+async fn run<C>(connection: C, closing: impl Future<Output = ()>)
 where
     C: GracefulConnection<Error = hyper::Error>,
 {
     let mut connection = pin!(connection);
     let result = tokio::select! {
         result = connection.as_mut() => result,
-        () = closing.cancelled() => {
+        () = closing => {
             connection.as_mut().graceful_shutdown();
             connection.await
         }
     };
     if let Err(error) = result {
         debug!("connection ended: {error}");
-    }
-}
-
-/// Runs the streams of one HTTP/2 connection, as long as the connection is there.
-#[derive(Clone)]
-struct Owned(CancellationToken);
-
-impl<F> Executor<F> for Owned
-where
-    F: Future<Output = ()> + Send + 'static,
-{
-    fn execute(&self, stream: F) {
-        let ended = self.0.clone();
-        tokio::spawn(async move { ended.run_until_cancelled_owned(stream).await });
-    }
-}
-
-/// A stream whose writes fail when the peer takes nothing for the timeout.
-struct Patient {
-    stream: TcpStream,
-    timeout: Duration,
-    /// Armed while a write waits.
-    stalled: Option<Pin<Box<Sleep>>>,
-}
-
-impl Patient {
-    fn new(stream: TcpStream, timeout: Duration) -> Self {
-        Self { stream, timeout, stalled: None }
-    }
-
-    fn guard<T>(&mut self, cx: &mut Context<'_>, write: Poll<io::Result<T>>) -> Poll<io::Result<T>> {
-        if write.is_ready() {
-            self.stalled = None;
-            return write;
-        }
-        let timeout = self.timeout;
-        let stalled = self.stalled.get_or_insert_with(|| Box::pin(tokio::time::sleep(timeout)));
-        ready!(stalled.as_mut().poll(cx));
-        Poll::Ready(Err(io::Error::new(io::ErrorKind::TimedOut, "peer takes no bytes")))
-    }
-}
-
-impl AsyncRead for Patient {
-    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_read(cx, buf)
-    }
-}
-
-impl AsyncWrite for Patient {
-    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
-        let write = Pin::new(&mut self.stream).poll_write(cx, buf);
-        self.guard(cx, write)
-    }
-
-    fn poll_write_vectored(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        bufs: &[io::IoSlice<'_>],
-    ) -> Poll<io::Result<usize>> {
-        let write = Pin::new(&mut self.stream).poll_write_vectored(cx, bufs);
-        self.guard(cx, write)
-    }
-
-    fn is_write_vectored(&self) -> bool {
-        self.stream.is_write_vectored()
-    }
-
-    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_flush(cx)
-    }
-
-    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_shutdown(cx)
     }
 }

@@ -4,11 +4,12 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use http::header::{self, HeaderMap, HeaderName, HeaderValue};
-use http::{Method, Request, Response, StatusCode, Version};
+use http::header::{self, HeaderMap, HeaderName};
+use http::{Request, Response, StatusCode, Version};
 use http_body::Body as _;
 use hyper::body::Incoming;
 use tracing::{debug, warn};
+use trellis_provider_sdk::headers::strip_hop_by_hop;
 use trellis_provider_sdk::{
     Answer, Args, Body, Call, CallError, CallErrorKind, Caller, Context, Damper, EntityId, Interface, LinkName, Trace,
 };
@@ -17,15 +18,11 @@ use crate::answer;
 use crate::body::Guarded;
 use crate::cors;
 use crate::front::Front;
+use crate::head;
 use crate::health;
 use crate::listener::Shared;
 use crate::route::{Asked, Found};
 
-/// Header fields of a request, no more than which an actor is given.
-const MAX_FIELDS: usize = 128;
-
-const KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
-const PROXY_CONNECTION: HeaderName = HeaderName::from_static("proxy-connection");
 const TRACE_PARENT: HeaderName = HeaderName::from_static("traceparent");
 const TRACE_STATE: HeaderName = HeaderName::from_static("tracestate");
 
@@ -62,7 +59,7 @@ impl PartialEq for Route {
 
 /// Answers one request.
 pub(crate) async fn serve(shared: &Shared, request: Request<Incoming>) -> Response<Body> {
-    let host = match host_of(&request) {
+    let host = match head::host_of(&request) {
         Ok(host) => host,
         Err((status, text)) => return answer::text(status, text),
     };
@@ -108,33 +105,6 @@ fn find(shared: &Shared, host: &str, request: &Request<Incoming>) -> Result<Arc<
     }
 }
 
-/// The host that a request names, when it names one and not two.
-fn host_of(request: &Request<Incoming>) -> Result<&str, (StatusCode, &'static str)> {
-    let refuse = |text| Err((StatusCode::BAD_REQUEST, text));
-    if request.headers().len() > MAX_FIELDS {
-        return Err((StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE, "too many header fields\n"));
-    }
-    if request.method() == Method::CONNECT {
-        return Err((StatusCode::METHOD_NOT_ALLOWED, "CONNECT is not served\n"));
-    }
-    let mut hosts = request.headers().get_all(header::HOST).iter();
-    let (host, second) = (hosts.next().map(HeaderValue::as_bytes), hosts.next());
-    let authority = request.uri().authority().map(|authority| authority.as_str().as_bytes());
-    if second.is_some() {
-        return refuse("more than one Host header\n");
-    }
-    match (host, authority) {
-        (Some(host), Some(authority)) if !host.eq_ignore_ascii_case(authority) => {
-            refuse("Host header and request target name different hosts\n")
-        }
-        (None, None) if request.version() == Version::HTTP_11 => refuse("Host header is missing\n"),
-        (host, authority) => match std::str::from_utf8(host.or(authority).unwrap_or_default()) {
-            Ok(host) => Ok(host),
-            Err(_) => refuse("Host header is not text\n"),
-        },
-    }
-}
-
 async fn forward(shared: &Shared, route: &Route, request: Request<Incoming>) -> Result<Response<Body>, CallError> {
     let (mut parts, incoming) = request.into_parts();
     strip_hop_by_hop(&mut parts.headers);
@@ -147,7 +117,7 @@ async fn forward(shared: &Shared, route: &Route, request: Request<Incoming>) -> 
     let (body, exceeded) = if incoming.is_end_stream() {
         (Body::Empty, None)
     } else {
-        let (mut guarded, exceeded) = Guarded::new(incoming, limit, shared.limits.stall_timeout);
+        let (mut guarded, exceeded) = Guarded::new(incoming, limit, shared.limits.pace());
         if parts.headers.remove(header::EXPECT).is_some() {
             guarded.begin().await?;
         }
@@ -180,35 +150,6 @@ fn response(answer: Answer<Args>) -> Result<Response<Body>, CallError> {
     strip_hop_by_hop(&mut parts.headers);
     parts.version = Version::HTTP_11;
     Ok(Response::from_parts(*parts, answer.body))
-}
-
-/// Removes what concerns one connection only, and what `Connection` names (RFC 9110, 7.6.1).
-fn strip_hop_by_hop(headers: &mut HeaderMap) {
-    if !headers.keys().any(is_hop_by_hop) {
-        return;
-    }
-    let named: Vec<HeaderName> = headers
-        .get_all(header::CONNECTION)
-        .iter()
-        .filter_map(|value| value.to_str().ok())
-        .flat_map(|value| value.split(','))
-        .filter_map(|name| name.trim().parse().ok())
-        .filter(|name| *name != header::HOST && *name != header::CONTENT_LENGTH)
-        .collect();
-    let fixed =
-        [header::CONNECTION, KEEP_ALIVE, PROXY_CONNECTION, header::TE, header::TRANSFER_ENCODING, header::UPGRADE];
-    for name in named.iter().chain(&fixed) {
-        headers.remove(name);
-    }
-}
-
-fn is_hop_by_hop(name: &HeaderName) -> bool {
-    *name == header::CONNECTION
-        || *name == header::TRANSFER_ENCODING
-        || *name == header::TE
-        || *name == header::UPGRADE
-        || *name == KEEP_ALIVE
-        || *name == PROXY_CONNECTION
 }
 
 fn trace_of(headers: &HeaderMap) -> Option<Trace> {

@@ -1,7 +1,7 @@
 //! The built-in HTTP server: one listener per address of a host, shared by all links of that host.
 //!
-//! A link from this provider to an actor is a route: host, path prefix, method and headers, the most special match wins. A request becomes
-//! a call over its link; the bodies of request and response are streamed both ways. See README.md.
+//! A link from this provider to an actor is a route: host, path prefix, method and headers, the most special match wins. A
+//! request becomes a call over its link; the bodies of request and response are streamed both ways. See README.md.
 
 #![forbid(unsafe_code)]
 
@@ -10,8 +10,10 @@ mod provider;
 
 mod filter;
 mod listener;
+mod peers;
 mod route;
 mod split;
+mod tls;
 
 mod cors;
 mod fixed;
@@ -23,6 +25,10 @@ mod answer;
 mod body;
 mod connection;
 mod forward;
+mod head;
+mod pace;
+mod patient;
+mod stream;
 
 pub use listener::Listeners;
 pub use provider::{HttpServer, NAME, factory};

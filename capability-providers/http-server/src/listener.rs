@@ -6,7 +6,8 @@ use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use arc_swap::ArcSwap;
+use arc_swap::{ArcSwap, ArcSwapOption};
+use rustls::ServerConfig;
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::JoinSet;
@@ -18,8 +19,10 @@ use trellis_provider_sdk::{LinkError, LinkName};
 use crate::config::Limits;
 use crate::connection;
 use crate::forward::Route;
+use crate::peers::{Peers, Place};
 use crate::route::{Pattern, Table};
 use crate::split::Split;
+use crate::tls::{self, Certificate};
 
 /// A link, told apart from those of other providers in this process.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -40,6 +43,15 @@ pub(crate) struct Entry {
     pub(crate) weight: Option<u32>,
     /// Where they go.
     pub(crate) route: Arc<Route>,
+    /// Who it says that it is, if it says so.
+    pub(crate) tls: Option<Arc<Certificate>>,
+}
+
+impl Entry {
+    /// Its certificate, and for which host.
+    fn certificate(&self) -> Option<(Option<String>, Arc<Certificate>)> {
+        Some((self.pattern.host.clone(), self.tls.clone()?))
+    }
 }
 
 /// All listeners of a process, one per address.
@@ -59,7 +71,7 @@ impl Listeners {
         }
         let result = match listeners.get_mut(&address) {
             Some(listener) => listener.insert(key, entry),
-            None => Listener::bind(address, limits).and_then(|mut listener| {
+            None => Listener::bind(&entry, limits).and_then(|mut listener| {
                 listener.insert(key, entry)?;
                 listeners.insert(address, listener);
                 Ok(())
@@ -96,6 +108,7 @@ fn publish(listeners: &mut HashMap<SocketAddr, Listener>) -> Vec<Listener> {
         listener.divide();
         let patterns = listener.splits.iter().map(|(pattern, split)| (pattern.clone(), split.clone()));
         listener.shared.table.store(Arc::new(Table::new(patterns)));
+        listener.secure();
     }
     listeners.extract_if(|_, listener| listener.entries.is_empty()).map(|(_, listener)| listener).collect()
 }
@@ -104,6 +117,8 @@ fn publish(listeners: &mut HashMap<SocketAddr, Listener>) -> Vec<Listener> {
 pub(crate) struct Shared {
     /// The routes as they are now.
     pub(crate) table: ArcSwap<Table<Arc<Split<Arc<Route>>>>>,
+    /// What connections begin with, if with anything. Those that have begun keep what they have.
+    pub(crate) tls: ArcSwapOption<ServerConfig>,
     /// Limits of each connection.
     pub(crate) limits: Limits,
     /// Cancelled when no more requests are taken.
@@ -120,9 +135,11 @@ pub(crate) struct Listener {
 }
 
 impl Listener {
-    fn bind(address: SocketAddr, limits: Limits) -> Result<Self, LinkError> {
+    fn bind(entry: &Entry, limits: Limits) -> Result<Self, LinkError> {
+        let address = entry.address;
+        let tls = ArcSwapOption::new(tls::config(entry.certificate())?);
         let (listener, local) = bind(address).map_err(|error| unavailable(address, &error))?;
-        let shared = Arc::new(Shared { table: ArcSwap::default(), limits, closing: CancellationToken::new() });
+        let shared = Arc::new(Shared { table: ArcSwap::default(), tls, limits, closing: CancellationToken::new() });
         let task = AbortOnDropHandle::new(tokio::spawn(accept(listener, shared.clone())));
         info!(address = %local, "HTTP server listens");
         Ok(Self { local, entries: BTreeMap::new(), splits: HashMap::new(), shared, task })
@@ -130,6 +147,13 @@ impl Listener {
 
     /// Adds a link. Links of one provider that all say a weight share what they have in common.
     fn insert(&mut self, key: &Key, entry: Entry) -> Result<(), LinkError> {
+        if let Some(other) = self.entries.values().find(|other| other.tls.is_some() != entry.tls.is_some()) {
+            return Err(LinkError::Unavailable(format!(
+                "link {:?} of {} and link {:?} of {} are both for {}, and only one of them says `tls_cert` and \
+                 `tls_key`: all links of an address have TLS, or none",
+                entry.route.link, entry.route.source, other.route.link, other.route.source, entry.address,
+            )));
+        }
         let shares = |(known, other): &(&Key, &Entry)| {
             known.provider == key.provider && other.weight.is_some() && entry.weight.is_some()
         };
@@ -161,6 +185,17 @@ impl Listener {
             Some((pattern.clone(), known.cloned().unwrap_or_else(|| Arc::new(split))))
         };
         self.splits = members.into_iter().filter_map(split).collect();
+    }
+
+    /// Makes the certificates of the entries those of connections to come. Without entries it is about to close.
+    fn secure(&self) {
+        if self.entries.is_empty() {
+            return;
+        }
+        match tls::config(self.entries.values().filter_map(Entry::certificate)) {
+            Ok(config) => self.shared.tls.store(config),
+            Err(error) => warn!(%error, address = %self.local, "certificates not changed"),
+        }
     }
 
     /// Stops accepting, lets the requests in flight finish for at most `limit`, then closes their connections.
@@ -200,16 +235,17 @@ fn unavailable(address: SocketAddr, error: &io::Error) -> LinkError {
 
 async fn accept(listener: TcpListener, shared: Arc<Shared>) {
     let slots = Arc::new(Semaphore::new(shared.limits.connections));
+    let peers = Arc::new(Peers::default());
     let mut connections = JoinSet::new();
     loop {
         tokio::select! {
             () = shared.closing.cancelled() => break,
             Some(_) = connections.join_next() => {}
-            (stream, slot) = next(&listener, &slots) => {
+            (stream, held) = next(&listener, &slots, &peers, shared.limits.connections_per_peer) => {
                 let shared = shared.clone();
                 connections.spawn(async move {
                     connection::serve(stream, shared).await;
-                    drop(slot);
+                    drop(held);
                 });
             }
         }
@@ -218,12 +254,20 @@ async fn accept(listener: TcpListener, shared: Arc<Shared>) {
     while connections.join_next().await.is_some() {}
 }
 
-/// The next connection, once there is room for it.
-async fn next(listener: &TcpListener, slots: &Arc<Semaphore>) -> (TcpStream, OwnedSemaphorePermit) {
+/// The next connection, once there is room for it, of a peer that has not too many.
+async fn next(
+    listener: &TcpListener,
+    slots: &Arc<Semaphore>,
+    peers: &Arc<Peers>,
+    per_peer: usize,
+) -> (TcpStream, (OwnedSemaphorePermit, Place)) {
     let slot = slots.clone().acquire_owned().await.expect("the semaphore is never closed");
     loop {
         match listener.accept().await {
-            Ok((stream, _)) => return (stream, slot),
+            Ok((stream, peer)) => match peers.admit(peer.ip(), per_peer) {
+                Some(place) => return (stream, (slot, place)),
+                None => debug!(%peer, "connection closed: its peer has too many"),
+            },
             Err(error) => {
                 debug!("connection not accepted: {error}");
                 // Without file descriptors, accept fails at once, again and again.

@@ -15,6 +15,7 @@ use crate::config::{LinkConfig, ProviderConfig};
 use crate::forward::Route;
 use crate::front::Front;
 use crate::listener::{Entry, Key, Listener, Listeners};
+use crate::tls::Certificate;
 
 /// The name after `builtin:`.
 pub const NAME: &str = "http-server";
@@ -51,8 +52,12 @@ impl HttpServer {
         Key { provider: self.instance, link: link.link.name.clone() }
     }
 
-    fn entry(&self, link: &ActiveLink) -> Result<Entry, LinkError> {
+    async fn entry(&self, link: &ActiveLink) -> Result<Entry, LinkError> {
         let config = LinkConfig::parse(&link.config)?;
+        let tls = match config.tls.or_else(|| self.config.tls.clone()) {
+            Some(files) => Some(Arc::new(Certificate::read(files).await?)),
+            None => None,
+        };
         let route = Route {
             source: self.environment.id.clone(),
             link: link.link.name.clone(),
@@ -66,7 +71,7 @@ impl HttpServer {
             front: Front::new(config.front),
         };
         let address = config.address.unwrap_or(self.config.address);
-        Ok(Entry { address, pattern: config.pattern, weight: config.weight, route: Arc::new(route) })
+        Ok(Entry { address, pattern: config.pattern, weight: config.weight, route: Arc::new(route), tls })
     }
 }
 
@@ -91,7 +96,7 @@ impl Provider for HttpServer {
 
     async fn link_up(&self, link: &ActiveLink) -> Result<(), LinkError> {
         let key = self.key(link);
-        let (unused, result) = match self.entry(link) {
+        let (unused, result) = match self.entry(link).await {
             Ok(entry) => self.listeners.put(&key, entry, self.config.limits),
             Err(error) => (self.listeners.remove(|other| *other == key), Err(error)),
         };

@@ -422,7 +422,8 @@ async fn every_failure_has_its_status_and_no_detail() {
         assert_eq!(got.as_u16(), status, "{kind:?}");
         assert!(!body.contains("detail") && !body.is_empty(), "{body}");
         let retry = headers.get(header::RETRY_AFTER).map(|value| value.to_str().unwrap());
-        assert_eq!(retry, (kind == CallErrorKind::Overloaded).then_some("3"));
+        let expected = if kind == CallErrorKind::Overloaded { "3" } else { "1" };
+        assert_eq!(retry, (status == 503).then_some(expected));
     }
 }
 

@@ -6,6 +6,7 @@
 #![forbid(unsafe_code)]
 
 pub mod config;
+pub mod headers;
 pub mod process;
 pub mod testing;
 pub mod wire;

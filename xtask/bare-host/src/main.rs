@@ -16,6 +16,7 @@ mod http_02;
 mod http_03;
 mod load;
 mod native;
+mod proxy;
 mod serve;
 
 /// A host with nothing in it.
@@ -43,6 +44,13 @@ enum Command {
     },
     /// Answers every request from native code.
     Native {
+        /// Where to listen.
+        address: SocketAddr,
+    },
+    /// Passes every request on to a server, by native code over kept connections.
+    Proxy {
+        /// The server.
+        upstream: SocketAddr,
         /// Where to listen.
         address: SocketAddr,
     },
@@ -96,6 +104,7 @@ async fn serve(command: Command) -> anyhow::Result<()> {
         Command::Http02 { component, address } => http_02::serve(&component, address).await,
         Command::Http03 { component, address } => http_03::serve(&component, address).await,
         Command::Native { address } => native::serve(address).await,
+        Command::Proxy { upstream, address } => proxy::serve(upstream, address).await,
         Command::Calls { caller, callee, function, count, batches, concurrent } => {
             let kind = if concurrent { engine::Kind::Concurrent } else { engine::Kind::Plain };
             let plan = calls::Plan { count, batches, kind };

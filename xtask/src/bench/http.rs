@@ -96,7 +96,7 @@ fn start(name: &'static str, mut command: Command, directory: &Path) -> Result<S
 }
 
 /// Answers per second, by wrk where it is, which takes less of a processor than a load generator of ours.
-fn load(setting: &Setting, address: SocketAddr) -> Result<f64> {
+pub(super) fn load(setting: &Setting, address: SocketAddr) -> Result<f64> {
     let Some(wrk) = &setting.wrk else {
         let mut load = setting.cores.load(&setting.bare_host);
         return process::json(load.args(["load", &address.to_string(), "--connections", CONNECTIONS]));

@@ -10,6 +10,7 @@ mod figure;
 mod http;
 mod idle;
 mod lattice;
+mod out;
 mod plan;
 mod process;
 mod start;
@@ -46,6 +47,8 @@ pub(crate) struct Bench {
 enum Group {
     /// http.hello, http.hello_async, and both against native code
     Http,
+    /// out.proxy: in by HTTP, through an actor, out by HTTP
+    Out,
     /// call.local.string64, call.local.bytes4k, call.local.async
     Local,
     /// call.remote.one, call.remote.many
@@ -124,6 +127,7 @@ pub(crate) fn run(workspace: &Workspace, environment: &Environment, bench: &Benc
 fn measure(group: Group, setting: &Setting) -> Result<Vec<Figure>> {
     match group {
         Group::Http => http::measure(setting),
+        Group::Out => out::measure(setting),
         Group::Local => calls::local(setting),
         Group::Remote => calls::remote(setting),
         Group::Keyvalue => calls::keyvalue(setting),

@@ -7,6 +7,7 @@ use std::time::Duration;
 use http::HeaderName;
 use http_body_util::BodyExt as _;
 use tokio::time::{Instant, timeout_at};
+use trellis_interfaces::http::ErrorCode;
 use trellis_lattice::body::Body;
 use trellis_lattice::contract::Interface;
 use trellis_lattice::error::{CallError, CallErrorKind};
@@ -144,6 +145,9 @@ fn response(answer: Answer<Args>) -> Sent {
 
 /// What a guest sees of a call that failed.
 pub(super) fn error_to_guest(error: CallError) -> Error {
+    if let Some(code) = ErrorCode::of(&error.message) {
+        return code_to_guest(code);
+    }
     match error.kind {
         CallErrorKind::NoTarget => Error::DestinationNotFound,
         CallErrorKind::Denied => Error::HttpRequestDenied,
@@ -153,5 +157,44 @@ pub(super) fn error_to_guest(error: CallError) -> Error {
         CallErrorKind::Cancelled | CallErrorKind::UnknownOutcome => Error::ConnectionTerminated,
         CallErrorKind::Contract => Error::HttpProtocolError,
         CallErrorKind::Trap | CallErrorKind::Provider => Error::InternalError(Some(error.message)),
+    }
+}
+
+fn code_to_guest(code: ErrorCode) -> Error {
+    match code {
+        ErrorCode::DnsTimeout => Error::DnsTimeout,
+        ErrorCode::DnsError => Error::DnsError { rcode: None, info_code: None },
+        ErrorCode::DestinationUnavailable => Error::DestinationUnavailable,
+        ErrorCode::DestinationIpProhibited => Error::DestinationIpProhibited,
+        ErrorCode::ConnectionRefused => Error::ConnectionRefused,
+        ErrorCode::ConnectionTerminated => Error::ConnectionTerminated,
+        ErrorCode::ConnectionTimeout => Error::ConnectionTimeout,
+        ErrorCode::ConnectionReadTimeout => Error::ConnectionReadTimeout,
+        ErrorCode::ConnectionLimitReached => Error::ConnectionLimitReached,
+        ErrorCode::TlsProtocolError => Error::TlsProtocolError,
+        ErrorCode::TlsCertificateError => Error::TlsCertificateError,
+        ErrorCode::HttpRequestDenied => Error::HttpRequestDenied,
+        ErrorCode::HttpRequestMethodInvalid => Error::HttpRequestMethodInvalid,
+        ErrorCode::HttpRequestUriInvalid => Error::HttpRequestUriInvalid,
+        ErrorCode::HttpResponseIncomplete => Error::HttpResponseIncomplete,
+        ErrorCode::HttpResponseBodySize => Error::HttpResponseBodySize(None),
+        ErrorCode::HttpProtocolError => Error::HttpProtocolError,
+        ErrorCode::LoopDetected => Error::LoopDetected,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{CallError, Error, ErrorCode, error_to_guest};
+
+    #[test]
+    fn a_guest_sees_the_code_of_the_message_or_else_the_kind() {
+        let coded = CallError::denied(ErrorCode::DestinationIpProhibited.describe("host is at 127.0.0.1"));
+        assert!(matches!(error_to_guest(coded), Error::DestinationIpProhibited));
+        let coded = CallError::no_target(ErrorCode::ConnectionRefused.describe("nobody listens"));
+        assert!(matches!(error_to_guest(coded), Error::ConnectionRefused));
+        assert!(matches!(error_to_guest(CallError::denied("no link")), Error::HttpRequestDenied));
+        let own = error_to_guest(CallError::provider("the other actor: failed"));
+        assert!(matches!(own, Error::InternalError(Some(message)) if message.ends_with("failed")));
     }
 }
