@@ -14,7 +14,7 @@ use crate::output::say;
 
 /// Run WebAssembly actors in a lattice of hosts.
 #[derive(Debug, Parser)]
-#[command(name = "trellis", version, propagate_version = true, max_term_width = 100)]
+#[command(name = "trellis", version, max_term_width = 100)]
 pub(crate) struct Cli {
     #[command(flatten)]
     pub(crate) global: Global,

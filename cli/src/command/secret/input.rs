@@ -8,8 +8,15 @@ use anyhow::{Context as _, bail};
 use trellis_lattice::secret::SecretValue;
 use trellis_lattice::secrets::MAX_SECRET_BYTES;
 
+/// What the value is taken for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Form {
+    Text,
+    Bytes,
+}
+
 /// The value in `file` or on standard input.
-pub(super) fn read(file: Option<&Path>, is_bytes: bool) -> anyhow::Result<SecretValue> {
+pub(super) fn read(file: Option<&Path>, form: Form) -> anyhow::Result<SecretValue> {
     let mut bytes = Vec::new();
     let limit = MAX_SECRET_BYTES as u64 + 2;
     match file {
@@ -24,11 +31,11 @@ pub(super) fn read(file: Option<&Path>, is_bytes: bool) -> anyhow::Result<Secret
             std::io::stdin().take(limit).read_to_end(&mut bytes).context("read the value from standard input")?;
         }
     }
-    value(bytes, is_bytes)
+    value(bytes, form)
 }
 
-fn value(bytes: Vec<u8>, is_bytes: bool) -> anyhow::Result<SecretValue> {
-    if is_bytes {
+fn value(bytes: Vec<u8>, form: Form) -> anyhow::Result<SecretValue> {
+    if form == Form::Bytes {
         return Ok(SecretValue::bytes(bytes));
     }
     let Ok(text) = String::from_utf8(bytes) else { bail!("the value is no text; for bytes say --bytes") };
@@ -46,17 +53,17 @@ pub(super) fn now_ms() -> u64 {
 
 #[cfg(test)]
 mod tests {
-    use super::value;
+    use super::{Form, value};
     use trellis_lattice::secret::SecretValue;
 
     #[test]
     fn of_a_text_one_line_break_at_the_end_is_left_out() {
         for (bytes, text) in [(&b"a\n"[..], "a"), (b"a\r\n", "a"), (b"a\n\n", "a\n"), (b" a b ", " a b ")] {
-            assert_eq!(value(bytes.to_vec(), false).expect("a text"), SecretValue::text(text));
+            assert_eq!(value(bytes.to_vec(), Form::Text).expect("a text"), SecretValue::text(text));
         }
-        assert_eq!(value(vec![255, 10], true).expect("bytes"), SecretValue::bytes([255, 10]));
+        assert_eq!(value(vec![255, 10], Form::Bytes).expect("bytes"), SecretValue::bytes([255, 10]));
         for bad in [&b""[..], b"\n", b"\xff"] {
-            let error = value(bad.to_vec(), false).expect_err("no value").to_string();
+            let error = value(bad.to_vec(), Form::Text).expect_err("no value").to_string();
             assert!(error.contains("empty") || error.contains("--bytes"), "{error}");
         }
     }

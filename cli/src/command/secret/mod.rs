@@ -17,6 +17,7 @@ use crate::output::say;
 mod input;
 mod place;
 
+use self::input::Form;
 use self::place::Place;
 
 /// The arguments.
@@ -87,6 +88,12 @@ struct Input {
     bytes: bool,
 }
 
+impl Input {
+    fn read(&self) -> anyhow::Result<SecretValue> {
+        input::read(self.from.as_deref(), if self.bytes { Form::Bytes } else { Form::Text })
+    }
+}
+
 /// Who may read it, and on which hosts.
 #[derive(Debug, Args)]
 struct Grants {
@@ -120,16 +127,16 @@ impl std::str::FromStr for Labels {
 #[derive(Debug, Args)]
 struct At {
     /// Keep it in files of this host, whose key is in this data directory, and not in the lattice
-    #[arg(long = "file", value_name = "HOST")]
-    host: Option<EntityId>,
+    #[arg(long, value_name = "HOST")]
+    file: Option<EntityId>,
 }
 
 pub(crate) async fn run(context: &Context, arguments: SecretArgs) -> anyhow::Result<()> {
     match arguments.action {
         Action::Put(Put { name, input, grants, at }) => put(context, &name, &input, (&grants, &at)).await,
         Action::Rotate { name, input, at } => {
-            let value = input::read(input.from.as_deref(), input.bytes)?;
-            let place = Place::open(context, at.host.as_ref()).await?;
+            let value = input.read()?;
+            let place = Place::open(context, at.file.as_ref()).await?;
             let old = existing(&place, &name).await?;
             let statement = old.statement();
             write(&place, (&name, statement.version + 1), statement.terms.clone(), &value, Some(&old)).await?;
@@ -151,7 +158,7 @@ pub(crate) async fn run(context: &Context, arguments: SecretArgs) -> anyhow::Res
         }
         Action::List(at) => list(context, &at).await,
         Action::Del { name, at } => {
-            Place::open(context, at.host.as_ref()).await?.delete(&name).await?;
+            Place::open(context, at.file.as_ref()).await?.delete(&name).await?;
             tell(context, &name, &format!("secret {name} is deleted"))
         }
     }
@@ -159,8 +166,8 @@ pub(crate) async fn run(context: &Context, arguments: SecretArgs) -> anyhow::Res
 
 async fn put(context: &Context, name: &SecretName, input: &Input, (grants, at): (&Grants, &At)) -> anyhow::Result<()> {
     Reference::config_name(name)?;
-    let value = input::read(input.from.as_deref(), input.bytes)?;
-    let place = Place::open(context, at.host.as_ref()).await?;
+    let value = input.read()?;
+    let place = Place::open(context, at.file.as_ref()).await?;
     let old = place.load(name).await?;
     let mut terms = old.as_ref().map(|old| old.statement().terms.clone()).unwrap_or_default();
     let added = place.terms(grants).await?;
@@ -184,7 +191,7 @@ async fn put(context: &Context, name: &SecretName, input: &Input, (grants, at): 
 /// Who may read it changes, the value does not; it is sealed anew, so that nobody opens it with an old key.
 async fn regrant(context: &Context, change: Change, apply: impl FnOnce(&mut Terms, Terms)) -> anyhow::Result<()> {
     let Change { name, grants, at } = change;
-    let place = Place::open(context, at.host.as_ref()).await?;
+    let place = Place::open(context, at.file.as_ref()).await?;
     let old = existing(&place, &name).await?;
     let mut terms = old.statement().terms.clone();
     apply(&mut terms, place.terms(&grants).await?);
@@ -214,7 +221,7 @@ async fn write(
 }
 
 async fn list(context: &Context, at: &At) -> anyhow::Result<()> {
-    let place = Place::open(context, at.host.as_ref()).await?;
+    let place = Place::open(context, at.file.as_ref()).await?;
     let (mut values, mut rows) = (Vec::new(), Vec::new());
     for name in place.names().await? {
         let Some(record) = place.load(&name).await? else { continue };

@@ -1,3 +1,5 @@
+//! Who opens a record, and what is refused.
+
 use super::{MAX_SECRET_BYTES, Recipient, SealedSecret, SecretRecord, Terms};
 use crate::error::ErrorKind;
 use crate::id::{LatticeName, SecretName};
