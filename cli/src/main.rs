@@ -15,6 +15,7 @@ mod key_store;
 mod log;
 mod output;
 mod serve;
+mod standing;
 
 use std::process::ExitCode;
 

@@ -27,6 +27,7 @@ use crate::config::{Config, Resume, Unsigned};
 use crate::control::{self, Labels, Shared};
 use crate::error::{Error, ErrorKind, Result};
 use crate::provider::make_private_dir;
+use crate::pulse::Pulse;
 use crate::records::{Kept, Records};
 use crate::roster::{Context, Order, Roster, now_unix_seconds};
 use crate::router::Router;
@@ -89,8 +90,10 @@ impl Host {
         let artifacts = Artifacts::new(config.registries.clone(), config.data_dir.join("artifacts"));
         let Parts { transport, runtime, builtins, trust, .. } = parts;
         let host = id.clone();
+        let pulse = Pulse::start();
         let context =
-            Arc::new(Context { config, host, records, runtime, router, builtins, trust, announcer, artifacts, told });
+            Context { config, host, records, runtime, router, builtins, trust, announcer, artifacts, told, pulse };
+        let context = Arc::new(context);
         let roster = Roster::start(Arc::clone(&context), Arc::clone(&peer), Writer::new(file), assigned.clone());
         let (stop, stopped) = watch::channel(None);
         let shared = Arc::new(Shared { context, roster, transport, labels, started: Instant::now(), stop });

@@ -9,13 +9,14 @@ use trellis_lattice::message::event::EventName;
 use super::owner::{Change, Done};
 use super::{Context, ProviderEntry};
 use crate::announce;
-use crate::error::Result;
+use crate::error::{Error, ErrorKind, Result};
 use crate::provider::{self, Running, Spec, Start};
+use crate::pulse::Taken;
 use crate::records::merge;
 
 /// Runs a provider.
-pub(super) async fn start(context: Arc<Context>, command: StartProvider) -> Done {
-    match run(&context, &command).await {
+pub(super) async fn start(context: Arc<Context>, command: StartProvider, taken: Taken) -> Done {
+    match run(&context, &command, &taken).await {
         Ok(running) => {
             let StartProvider { provider_id: id, provider_ref: reference, annotations, .. } = &command;
             tracing::info!(provider_id = %id, reference, "provider started");
@@ -48,7 +49,7 @@ pub(super) async fn stop(context: Arc<Context>, id: EntityId, stopped: Option<Ar
     Done { id, change: Change::None, events }
 }
 
-async fn run(context: &Context, command: &StartProvider) -> Result<Arc<Running>> {
+async fn run(context: &Context, command: &StartProvider, taken: &Taken) -> Result<Arc<Running>> {
     let view = context.records.view();
     let with = Start {
         builtins: &context.builtins,
@@ -63,5 +64,6 @@ async fn run(context: &Context, command: &StartProvider) -> Result<Arc<Running>>
         config: merge(&view.configs(), &command.config)?,
         data_dir: context.config.data_dir.join("providers").join(command.provider_id.as_str()),
     };
+    context.pulse.check(taken).map_err(|late| Error::new(ErrorKind::Refused, late))?;
     provider::start(with, spec).await
 }
