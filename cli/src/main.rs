@@ -16,6 +16,7 @@ mod log;
 mod native;
 mod output;
 mod serve;
+mod standing;
 
 use std::process::ExitCode;
 

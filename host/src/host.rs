@@ -28,6 +28,7 @@ use crate::config::{Config, Resume, Unsigned};
 use crate::control::{self, Labels, Shared};
 use crate::error::{Error, ErrorKind, Result};
 use crate::provider::make_private_dir;
+use crate::pulse::Pulse;
 use crate::records::{Believed, Kept, Records};
 use crate::roster::{Context, Order, Roster, now_unix_seconds};
 use crate::router::Router;
@@ -95,6 +96,7 @@ impl Host {
         let artifacts = Artifacts::new(config.registries.clone(), config.data_dir.join("artifacts"));
         let Parts { transport, runtime, builtins, trust, .. } = parts;
         let host = id.clone();
+        let pulse = Pulse::start();
         let native = Arc::new(config.native.clone());
         let context = Arc::new(Context {
             config,
@@ -109,6 +111,7 @@ impl Host {
             artifacts,
             told,
             native,
+            pulse,
         });
         let roster = Roster::start(Arc::clone(&context), Arc::clone(&peer), Writer::new(file), assigned.clone());
         let (stop, stopped) = watch::channel(None);

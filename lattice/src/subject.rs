@@ -251,12 +251,14 @@ impl ModelOperation {
 #[derive(Debug, Clone)]
 pub struct Control {
     base: Arc<str>,
+    /// Ours: what any one host would do for the lattice, asked of one by name.
+    named: Arc<str>,
 }
 
 impl Control {
     /// Those of `lattice`.
     pub fn new(lattice: &LatticeName) -> Self {
-        Self { base: format!("wasmbus.ctl.v1.{lattice}").into() }
+        Self { base: format!("wasmbus.ctl.v1.{lattice}").into(), named: format!("trellis.ctl.{lattice}").into() }
     }
 
     /// An operation on one host: `component.scale.<host>`, `host.get.<host>`, …
@@ -265,8 +267,16 @@ impl Control {
     }
 
     /// What one host subscribes to for operations on itself, without a queue group.
-    pub fn all_on_host(&self, host: &HostId) -> [Subject; 4] {
-        ["component", "provider", "label", "host"].map(|noun| Subject(format!("{}.{noun}.*.{host}", self.base).into()))
+    pub fn all_on_host(&self, host: &HostId) -> [Subject; 5] {
+        let own = |noun: &str| Subject(format!("{}.{noun}.*.{host}", self.base).into());
+        let named = Subject(format!("{}.{host}.>", self.named).into());
+        [own("component"), own("provider"), own("label"), own("host"), named]
+    }
+
+    /// A subject that any one host answers for the lattice (`link.put`, `config.put.<name>`), for one host in particular.
+    pub fn named(&self, shared: &Subject, host: &HostId) -> Option<Subject> {
+        let tail = shared.as_str().strip_prefix(&*self.base)?;
+        Some(Subject(format!("{}.{host}{tail}", self.named).into()))
     }
 
     /// An operation that any one host answers for the lattice, or that all answer.
@@ -303,9 +313,11 @@ impl Control {
         .map(|operation| self.on_lattice(operation))
     }
 
-    /// The noun, the verb and what follows them in a subject under this base.
+    /// The noun, the verb and what follows them in a subject of control.
     pub fn parse<'a>(&self, subject: &'a Subject) -> Option<(&'a str, &'a str, Option<&'a str>)> {
-        let tail = subject.as_str().strip_prefix(&*self.base)?.strip_prefix('.')?;
+        let under = |base: &str| subject.as_str().strip_prefix(base)?.strip_prefix('.');
+        let named = || Some(under(&self.named)?.split_once('.')?.1);
+        let tail = under(&self.base).or_else(named)?;
         let mut parts = tail.splitn(3, '.');
         Some((parts.next()?, parts.next()?, parts.next()))
     }
@@ -434,6 +446,18 @@ mod tests {
         assert_eq!(scale.as_str(), format!("wasmbus.ctl.v1.default.component.scale.{host}"));
         assert_eq!(control.parse(&scale), Some(("component", "scale", Some(host.as_str()))));
         assert!(control.all_on_host(&host)[0].matches(&scale));
+    }
+
+    #[test]
+    fn what_any_host_does_can_be_asked_of_one_by_name() {
+        let control = Control::new(&LatticeName::parse("default").expect("valid"));
+        let host = crate::id::HostId::parse(&nkeys::KeyPair::new_server().public_key()).expect("valid");
+        let shared = control.on_config(super::ConfigVerb::Put, &crate::id::ConfigName::parse("door").expect("valid"));
+        let named = control.named(&shared, &host).expect("a subject of control");
+        assert_eq!(named.as_str(), format!("trellis.ctl.default.{host}.config.put.door"));
+        assert_eq!(control.parse(&named), Some(("config", "put", Some("door"))));
+        assert!(control.all_on_host(&host).iter().any(|pattern| pattern.matches(&named)));
+        assert!(control.shared().iter().all(|(pattern, _)| !pattern.matches(&named)), "no other host takes it");
     }
 
     #[test]

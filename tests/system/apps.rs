@@ -165,3 +165,92 @@ fn a_canary_takes_its_share_of_the_requests() {
     lattice.run(&["app", "deploy", path(&app.write()), "--wait"]);
     assert_eq!(of_stable(), 0, "deployed means that the new weights hold");
 }
+
+/// Two actors of which one calls the other.
+const GREETING: &str = "\
+apiVersion: core.oam.dev/v1beta1
+kind: Application
+metadata:
+  name: greeting
+  annotations: { version: v1 }
+spec:
+  components:
+    - name: caller
+      type: component
+      properties: { image: file://caller.signed.wasm }
+      traits:
+        - type: link
+          properties: { target: greeter, namespace: demo, package: greet, interfaces: [greeter] }
+    - name: greeter
+      type: component
+      properties: { image: file://greeter.signed.wasm }
+";
+
+/// A greeter that greets otherwise.
+const OTHER_GREETER: &str = r#"(component
+  (core module $m (func (export "greet") (result i32) (i32.const 1)))
+  (core instance $i (instantiate $m))
+  (func $greet (result u32) (canon lift (core func $i "greet")))
+  (instance $out (export "greet" (func $greet)))
+  (export "demo:greet/greeter" (instance $out)))"#;
+
+#[test]
+fn a_version_that_callers_do_not_fit_is_shown_and_refused() {
+    let lattice = Lattice::one_box(&[]);
+    lattice.signed("caller", &["demo:greet/*"]);
+    lattice.signed("greeter", &[]);
+    let app = App::text(&lattice, GREETING);
+    let manifest = app.write();
+    let plan = lattice.run(&["app", "plan", path(&manifest), "--check"]);
+    assert!(plan.contains("= greeting-caller -> greeting-greeter: demo:greet/greeter fits"), "{plan}");
+    lattice.run(&["app", "deploy", path(&manifest), "--wait"]);
+
+    let other = lattice.data().join("other.wasm");
+    std::fs::write(&other, wat::parse_str(OTHER_GREETER).expect("is text")).expect("written");
+    let changed = app.with("version: v1", "version: v2").with("greeter.signed.wasm", "other.wasm").write();
+    let plan = lattice.run(&["app", "plan", path(&changed)]);
+    let broken = "demo:greet/greeter: demo:greet/greeter has greet as func() -> u32, and it is called as func(";
+    assert!(plan.contains("compatibility:") && plan.contains(broken), "{plan}");
+    let json = lattice.run(&["app", "plan", path(&changed), "--output", "json"]);
+    let json: serde_json::Value = serde_json::from_str(&json).expect("JSON");
+    let fits = json["compatibility"].as_array().expect("a list");
+    let is_broken = |when: &str| fits.iter().any(|fit| fit["verdict"] == "broken" && fit["when"] == when);
+    assert!(is_broken("afterwards") && fits.iter().all(|fit| fit["source"] == "greeting-caller"), "{json}");
+    assert!(lattice.try_run(&["app", "plan", path(&changed), "--check"]).refused().contains("would not fit"));
+    let refused = lattice.try_run(&["app", "deploy", path(&changed)]).refused();
+    assert!(refused.contains(broken) && refused.contains("--force"), "{refused}");
+    let versions = lattice.run(&["app", "versions", "greeting"]);
+    assert!(!versions.contains("v2"), "nothing was sent: {versions}");
+    lattice.run(&["app", "deploy", path(&changed), "--force"]);
+}
+
+#[test]
+fn a_version_that_does_not_answer_its_probe_goes_back() {
+    let lattice = Lattice::one_box(&[]);
+    let app = App::example(&lattice, "hello", &[]);
+    let scaler = "        - type: spreadscaler\n";
+    let probed = |path: &str, status: u16| {
+        format!(
+            "        - {{ type: rollout, properties: {{ rollback: automatic }} }}\n        - {{ type: readiness, properties: \
+             {{ deadline: 3s, http: {{ path: {path}, status: {status} }} }} }}\n{scaler}"
+        )
+    };
+    let first = app.with(scaler, &probed("/healthz", 200));
+    lattice.run(&["app", "deploy", path(&first.write()), "--wait"]);
+    let inventory = lattice.run(&["get", "inventory"]);
+    assert!(inventory.lines().any(|line| line.contains("hello-hello") && line.contains(" ready ")), "{inventory}");
+
+    let second = first.with("version: v1", "version: v2").with("status: 200", "status: 204");
+    let manifest = second.write();
+    lattice.run(&["app", "deploy", path(&manifest)]);
+    wait::until("the status says why it is not ready", || {
+        let status = lattice.run(&["app", "history", "hello"]) + &lattice.run(&["app", "status", "hello"]);
+        if status.contains("not ready: GET /healthz answered 200") { Ok(()) } else { Err(status) }
+    });
+    wait::until("the version before is back", || {
+        let versions = lattice.run(&["app", "versions", "hello"]);
+        let is_back = versions.lines().any(|line| line.contains("v1") && line.contains("deployed"));
+        if is_back { Ok(()) } else { Err(versions) }
+    });
+    assert_eq!(lattice.get("/").0, 200);
+}

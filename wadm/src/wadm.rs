@@ -104,7 +104,7 @@ impl Wadm {
         let (board, planner) = (self.board(), Arc::clone(&self.planner));
         Arc::new(move |intent| {
             let look = board.look()?;
-            Some(planner(intent, &look.observed, look.now))
+            Some((planner(intent, &look.observed, look.now), look.observed))
         })
     }
 

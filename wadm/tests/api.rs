@@ -13,8 +13,8 @@ use trellis_lattice::subject::{ModelOperation, Models, Subject};
 use trellis_lattice::transport::SharedTransport;
 use trellis_lattice::transport::memory::MemoryBus;
 use trellis_wadm::api::{
-    Client, DeleteResult, DeployResult, GetResult, PutResult, Request, Server, Services, Status, StatusResult,
-    StatusType,
+    CallInfo, Client, DeleteResult, DeployResult, EndInfo, GetResult, PlanReply, PutResult, Request, Server, Services,
+    Status, StatusResult, StatusType,
 };
 use trellis_wadm::catalog::{Catalog, Place};
 use trellis_wadm::lease::{Rivals, Timing};
@@ -174,17 +174,7 @@ async fn a_manifest_with_problems_is_refused_with_all_of_them() {
 #[tokio::test]
 async fn a_plan_says_what_would_be_different_and_does_nothing() {
     let Running { client, .. } = &run().await;
-    let planned = async {
-        loop {
-            let reply = client.plan(SHOP.into()).await.expect("answered");
-            if reply.result == GetResult::Success {
-                return reply;
-            }
-            assert!(reply.message.contains("no look at the lattice"), "{}", reply.message);
-            tokio::task::yield_now().await;
-        }
-    };
-    let reply = tokio::time::timeout(PATIENCE, planned).await.expect("planned in time");
+    let reply = planned(client, SHOP).await;
     assert_eq!(reply.difference.added, ["kv", "web"]);
     let gained = &reply.difference.gained;
     assert_eq!((gained.len(), &*gained[0].contract, &*gained[0].target), (1, "wasi:keyvalue/store", "kv"));
@@ -193,6 +183,48 @@ async fn a_plan_says_what_would_be_different_and_does_nothing() {
     client.put(SHOP.into()).await.expect("answered");
     let again = client.plan_version("shop", &version("v1")).await.expect("answered");
     assert_eq!(again.difference, reply.difference);
+}
+
+/// What deploying `manifest` would do, as soon as wadm has looked at the lattice.
+async fn planned(client: &Client, manifest: &str) -> PlanReply {
+    let planned = async {
+        loop {
+            let reply = client.plan(manifest.to_owned().into()).await.expect("answered");
+            if reply.result == GetResult::Success {
+                return reply;
+            }
+            assert!(reply.message.contains("no look at the lattice"), "{}", reply.message);
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(PATIENCE, planned).await.expect("planned in time")
+}
+
+#[tokio::test]
+async fn a_plan_names_the_actors_that_call_each_other_where_one_is_new() {
+    let Running { client, .. } = &run().await;
+    let components = r#"
+    - name: cart
+      type: component
+      properties: { image: file:///cart.wasm }
+      traits:
+        - type: link
+          properties: { target: till, namespace: demo, package: pay, interfaces: [till, receipts] }
+        - type: link
+          properties: { target: kv, namespace: wasi, package: keyvalue, interfaces: [store] }
+    - { name: till, type: component, properties: { image: "file:///till.wasm" } }
+    - { name: kv, type: capability, properties: { image: "builtin:keyvalue" } }
+"#;
+    let head = "apiVersion: core.oam.dev/v1beta1\nkind: Application\nmetadata: { name: shop }\nspec:\n  components:";
+    let calls = planned(client, &format!("{head}{components}")).await.calls;
+    let end = |id: &str, image: &str| EndInfo { id: id.to_owned(), image: image.to_owned(), runs: Vec::new() };
+    let expected = CallInfo {
+        source: end("shop-cart", "file:///cart.wasm"),
+        target: end("shop-till", "file:///till.wasm"),
+        link: "default".to_owned(),
+        contracts: vec!["demo:pay/till".to_owned(), "demo:pay/receipts".to_owned()],
+    };
+    assert_eq!(calls, [expected], "what a provider serves is built in");
 }
 
 #[tokio::test]

@@ -6,7 +6,9 @@ use clap::{Args, Subcommand};
 use tokio::time::MissedTickBehavior;
 use trellis_lattice::id::EntityId;
 use trellis_lattice::message::command::StringMap;
-use trellis_lattice::message::inventory::{HostInventory, HostSummary, LinkState, ProviderLink};
+use trellis_lattice::message::inventory::{
+    HostInventory, HostSummary, LinkState, ProviderLink, Readiness, ReadinessState,
+};
 
 use crate::command::link;
 use crate::context::Context;
@@ -112,7 +114,7 @@ async fn inventory(context: &Context, host: Option<&str>) -> anyhow::Result<()> 
         None => context.output.waiting("asking the hosts".to_owned(), lattice.inventories()).await?,
     };
     let rows: Vec<_> = inventories.iter().flat_map(rows).collect();
-    context.output.list(&inventories, ["host", "kind", "id", "max", "from", "links", "annotations"], rows)
+    context.output.list(&inventories, ["host", "kind", "id", "max", "from", "state", "annotations"], rows)
 }
 
 fn rows(host: &HostInventory) -> Vec<[String; 7]> {
@@ -125,7 +127,7 @@ fn rows(host: &HostInventory) -> Vec<[String; 7]> {
             id,
             max,
             actor.image_ref.clone(),
-            String::new(),
+            actor.readiness.as_ref().map(readiness).unwrap_or_default(),
             annotated(&actor.annotations),
         ]
     });
@@ -136,6 +138,15 @@ fn rows(host: &HostInventory) -> Vec<[String; 7]> {
         [host.friendly_name.clone(), "provider".to_owned(), id, String::new(), from, links, annotations]
     });
     actors.chain(providers).collect()
+}
+
+/// `ready`, or why not.
+fn readiness(readiness: &Readiness) -> String {
+    match (readiness.state, &readiness.reason) {
+        (ReadinessState::Ready, _) => "ready".to_owned(),
+        (_, Some(reason)) => reason.clone(),
+        (_, None) => "not ready".to_owned(),
+    }
 }
 
 /// E.g. `2 up, 1 failed: http -> web: 127.0.0.1:80 is in use`.

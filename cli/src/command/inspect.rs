@@ -4,6 +4,8 @@ use std::path::PathBuf;
 
 use clap::Args;
 use serde_json::{Value, json};
+use trellis_host::inspect::{Contract, Contracts, contracts};
+use trellis_lattice::contract::Signature;
 use trellis_lattice::identity::claims::ActorClaims;
 use trellis_lattice::identity::component::verify;
 
@@ -39,8 +41,12 @@ pub(crate) fn run(context: &Context, arguments: &Inspect) -> anyhow::Result<()> 
         ["digest".to_owned(), format!("sha256:{}", component.digest)],
     ];
     rows.extend(claims_rows(&claims));
-    rows.extend(component.imports.iter().map(|name| ["import".to_owned(), name.clone()]));
-    rows.extend(component.exports.iter().map(|name| ["export".to_owned(), name.clone()]));
+    let contracts = contracts(&component.bytes).unwrap_or_else(|error| {
+        rows.push(["types".to_owned(), format!("not known: {error}")]);
+        Contracts::default()
+    });
+    rows.extend(component.imports.iter().map(|name| ["import".to_owned(), with_signature(name, &contracts.imports)]));
+    rows.extend(component.exports.iter().map(|name| ["export".to_owned(), with_signature(name, &contracts.exports)]));
     let value = json!({
         "file": arguments.file,
         "size_bytes": component.bytes.len(),
@@ -48,8 +54,30 @@ pub(crate) fn run(context: &Context, arguments: &Inspect) -> anyhow::Result<()> 
         "claims": claims_json(&claims),
         "imports": component.imports,
         "exports": component.exports,
+        "contracts": {"imports": as_json(&contracts.imports), "exports": as_json(&contracts.exports)},
     });
     context.output.list(&value, ["what", "is"], rows)
+}
+
+/// The name of an interface, with its signature if it is a custom one: what callers have to agree with.
+fn with_signature(name: &str, contracts: &[Contract]) -> String {
+    let contract = contracts.iter().find(|contract| contract.interface.as_str() == name);
+    match contract.and_then(|contract| contract.signature) {
+        Some(signature) => format!("{name} (signature {signature})"),
+        None => name.to_owned(),
+    }
+}
+
+fn as_json(contracts: &[Contract]) -> Value {
+    let custom = contracts.iter().filter_map(|contract| Some((contract, contract.signature?)));
+    let entry = |(contract, signature): (&Contract, Signature)| {
+        json!({
+            "interface": contract.interface.as_str(),
+            "signature": signature.to_string(),
+            "functions": contract.functions,
+        })
+    };
+    custom.map(entry).collect()
 }
 
 fn claims_json(claims: &Claims) -> Value {

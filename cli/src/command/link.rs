@@ -2,14 +2,17 @@
 
 use anyhow::{anyhow, bail};
 use clap::{Args, Subcommand};
+use serde::Serialize;
 use serde_json::json;
 use trellis_lattice::contract::Interface;
 use trellis_lattice::id::{ConfigName, EntityId, LinkName, SecretName};
 use trellis_lattice::message::command::DeleteLink;
+use trellis_lattice::message::inventory::HostInventory;
 use trellis_lattice::message::link::Link;
 
 use crate::command::configs;
 use crate::context::Context;
+use crate::standing::Standing;
 
 /// The arguments.
 #[derive(Debug, Args)]
@@ -146,24 +149,43 @@ pub(crate) async fn run(context: &Context, arguments: LinkArgs) -> anyhow::Resul
 
 /// Lists links: all, or those of one source or target.
 pub(crate) async fn get(context: &Context, entity: Option<&EntityId>) -> anyhow::Result<()> {
-    let mut links = context.connect().await?.client.links().await?;
+    let lattice = context.connect().await?;
+    let mut links = lattice.client.links().await?;
     links.retain(|link| entity.is_none_or(|id| link.source_id == *id || link.target == *id));
     links.sort_by(|one, other| key(one).cmp(&key(other)));
-    let rows: Vec<_> = links
-        .iter()
-        .map(|link| {
-            let configs = |names: &[ConfigName]| names.iter().map(ConfigName::as_str).collect::<Vec<_>>().join(", ");
-            [
-                link.source_id.to_string(),
-                link.target.to_string(),
-                contract(link),
-                link.name.to_string(),
-                configs(&link.source_config),
-                configs(&link.target_config),
-            ]
-        })
-        .collect();
-    context.output.list(&links, ["source", "target", "contract", "name", "source config", "target config"], rows)
+    let hosts = context.output.waiting("asking the hosts".to_owned(), lattice.inventories()).await?;
+    let shown: Vec<Shown> = links.into_iter().map(|link| Shown::new(link, &hosts)).collect();
+    let header = ["source", "target", "contract", "name", "state", "breaker", "source config", "target config"];
+    context.output.list(&shown, header, shown.iter().map(row))
+}
+
+/// A link as it is shown.
+#[derive(Debug, Serialize)]
+struct Shown {
+    #[serde(flatten)]
+    link: Link,
+    #[serde(flatten)]
+    standing: Standing,
+}
+
+impl Shown {
+    fn new(link: Link, hosts: &[HostInventory]) -> Self {
+        Self { standing: Standing::of(&link, hosts), link }
+    }
+}
+
+fn row(Shown { link, standing }: &Shown) -> [String; 8] {
+    let configs = |names: &[ConfigName]| names.iter().map(ConfigName::as_str).collect::<Vec<_>>().join(", ");
+    [
+        link.source_id.to_string(),
+        link.target.to_string(),
+        contract(link),
+        link.name.to_string(),
+        standing.to_string(),
+        standing.breaker(),
+        configs(&link.source_config),
+        configs(&link.target_config),
+    ]
 }
 
 fn key(link: &Link) -> (&EntityId, &str, &str, &LinkName) {

@@ -97,6 +97,21 @@ impl Artifacts {
     }
 }
 
+/// The bytes that `reference` means now, for whoever only wants to look at them.
+///
+/// # Errors
+/// As for a start: `NotFound`, `Config`, `Component`, `Refused` or `Unavailable`.
+pub async fn bytes(reference: &str, registries: &Registries) -> Result<Bytes> {
+    match Source::parse(reference)? {
+        Source::File(path) => Ok(read(path).await?.bytes),
+        Source::Registry(image) => {
+            let connection = registries.connect(&image).await?;
+            let silent: registry::Progress = Arc::new(|_, _| ());
+            connection.download(&connection.resolve().await?, &silent).await
+        }
+    }
+}
+
 async fn read(path: PathBuf) -> Result<Artifact> {
     let shown = path.display().to_string();
     tokio::task::spawn_blocking(move || {

@@ -12,7 +12,7 @@ mod registry;
 mod secrets;
 
 use std::sync::Arc;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use bytes::Bytes;
 use futures::StreamExt as _;
@@ -31,6 +31,7 @@ use trellis_lattice::subject::{self, Subject};
 use trellis_lattice::transport::{Message, SharedTransport, Subscription};
 
 use crate::error::{Error, ErrorKind, Result};
+use crate::pulse::now_ms;
 use crate::roster::{Context, Order, Roster, Slot};
 
 pub(crate) use labels::Labels;
@@ -158,7 +159,7 @@ async fn receive(shared: &Arc<Shared>, subjects: &subject::Control, request: Mes
     }
     match then {
         Then::Nothing => {}
-        Then::Order(slot, order) => slot.give(order),
+        Then::Order(slot, order) => slot.give(order, fence::of(&payload)),
         Then::Event(name, data) => shared.context.announcer.emit(name, data),
         Then::Stop(drain) => {
             shared.stop.send_replace(Some(drain));
@@ -202,8 +203,7 @@ fn is_fenced(noun: &str, verb: &str) -> bool {
 /// Whether a command still counts, by its terms.
 fn admit(shared: &Shared, payload: &[u8]) -> Result<(), String> {
     let terms = fence::of(payload);
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    terms.check_time(u64::try_from(now.as_millis()).unwrap_or(u64::MAX))?;
+    terms.check_time(now_ms())?;
     shared.context.told.admit(terms.token)
 }
 

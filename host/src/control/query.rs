@@ -45,6 +45,8 @@ pub(crate) fn inventory(shared: &Shared) -> HostInventory {
         providers: providers(&snapshot),
         capacity: Some(capacity::measure(shared.context.runtime.max_instances())),
         fence: Some(shared.context.told.fence()).filter(|fence| *fence > 0),
+        breakers: shared.context.records.view().breakers(),
+        underway: shared.roster.underway().map(|ids| ids.iter().cloned().collect()),
     }
 }
 
@@ -57,6 +59,7 @@ fn components(snapshot: &Snapshot) -> Vec<ComponentEntry> {
         revision: entry.claims.as_ref().and_then(|claims| claims.revision).unwrap_or_default(),
         max_instances: entry.command.count,
         limits: entry.command.component_limits.clone(),
+        readiness: entry.readiness.as_ref().map(|readiness| readiness.now()),
     };
     snapshot.actors.values().map(entry).collect()
 }

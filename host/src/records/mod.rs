@@ -17,9 +17,11 @@ use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use tokio::sync::watch;
+use tokio::time::Instant;
 use tokio_util::task::AbortOnDropHandle;
 use trellis_lattice::id::ConfigName;
 use trellis_lattice::message::command::StringMap;
+use trellis_lattice::message::inventory::LinkBreaker;
 use trellis_lattice::message::invocation::Head;
 use trellis_lattice::message::link::Link;
 use trellis_lattice::secrets::is_reference;
@@ -99,6 +101,11 @@ impl View {
     /// The guard of the link that a call goes over, if that link has a policy.
     pub(crate) fn guard(&self, head: &Head) -> Option<Arc<Guard>> {
         self.guards.load().find(head)
+    }
+
+    /// The breakers that do not let calls pass as usual.
+    pub(crate) fn breakers(&self) -> Vec<LinkBreaker> {
+        self.guards.load().troubles(Instant::now())
     }
 
     /// Wakes whenever links or configs changed.

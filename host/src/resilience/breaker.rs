@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use tokio::time::Instant;
+use trellis_lattice::message::inventory::BreakerState;
 
 /// When a call is to come again while another one finds out how the target does.
 const PROBING: Duration = Duration::from_millis(100);
@@ -69,6 +70,15 @@ impl Breaker {
         Ok(Ticket { round: self.round })
     }
 
+    /// How it stands at `now`, unless calls pass as usual.
+    pub(super) fn trouble(&self, now: Instant) -> Option<BreakerState> {
+        match self.state {
+            State::Closed { .. } => None,
+            State::Open { until } if now < until => Some(BreakerState::Open),
+            State::Open { .. } | State::HalfOpen => Some(BreakerState::HalfOpen),
+        }
+    }
+
     /// A call that was let through ended. Those of an earlier round count no more.
     pub(super) fn ended(&mut self, rule: Rule, ticket: Ticket, end: End, now: Instant) {
         if ticket.round != self.round {
@@ -98,7 +108,7 @@ mod tests {
 
     use tokio::time::Instant;
 
-    use super::{Breaker, End, PROBING, Rule};
+    use super::{Breaker, BreakerState, End, PROBING, Rule};
 
     const RULE: Rule = Rule { failures: 3, pause: Duration::from_secs(1) };
 
@@ -135,6 +145,9 @@ mod tests {
         }
         assert_eq!(played.call(0, End::Failure), Ok(()), "the third in a row");
         assert_eq!(played.call(10, End::Success), Err(990));
+        let trouble = |at| played.breaker.trouble(played.start + Duration::from_millis(at));
+        assert_eq!([999, 1_000].map(trouble), [Some(BreakerState::Open), Some(BreakerState::HalfOpen)]);
+        assert_eq!(Played::new().breaker.trouble(played.start), None);
     }
 
     #[test]

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 use trellis_lattice::error::{CallError, CallErrorKind};
+use trellis_lattice::message::inventory::BreakerState;
 use trellis_lattice::message::link::Link;
 use trellis_lattice::rpc::RetryBudget;
 
@@ -64,6 +65,12 @@ impl Guard {
                 Err(CallError::overloaded(message, wait))
             }
         }
+    }
+
+    /// How its breaker stands, unless calls pass as usual.
+    pub(super) fn trouble(&self, now: Instant) -> Option<BreakerState> {
+        let (_, breaker) = self.breaker.as_ref()?;
+        breaker.lock().unwrap_or_else(PoisonError::into_inner).trouble(now)
     }
 
     /// Whether a call may be tried again at all: whoever asks keeps a copy.

@@ -3,8 +3,10 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use tokio::time::Instant;
 use trellis_lattice::id::{EntityId, LinkName};
 use trellis_lattice::message::command::StringMap;
+use trellis_lattice::message::inventory::LinkBreaker;
 use trellis_lattice::message::invocation::Head;
 use trellis_lattice::message::link::Link;
 
@@ -64,6 +66,15 @@ impl Guards {
         guarded.iter().find(is_it).map(|guarded| Arc::clone(&guarded.guard))
     }
 
+    /// The breakers that do not let calls pass as usual, in the order of their links.
+    pub(crate) fn troubles(&self, now: Instant) -> Vec<LinkBreaker> {
+        let all = self.0.values().flat_map(HashMap::values).flatten();
+        let mut troubles: Vec<_> = all.filter_map(|guarded| guarded.trouble(now)).collect();
+        let key = |breaker: &LinkBreaker| (breaker.source_id.clone(), breaker.name.clone(), breaker.target.clone());
+        troubles.sort_by_cached_key(key);
+        troubles
+    }
+
     fn of(&self, link: &Link) -> Option<&Arc<Guard>> {
         let is_it = |guarded: &&Guarded| {
             let known = &guarded.link;
@@ -73,6 +84,21 @@ impl Guards {
         };
         let guarded = self.0.get(&link.source_id)?.get(&link.name)?.iter().find(is_it)?;
         Some(&guarded.guard)
+    }
+}
+
+impl Guarded {
+    fn trouble(&self, now: Instant) -> Option<LinkBreaker> {
+        let state = self.guard.trouble(now)?;
+        let Link { source_id, target, name, wit_namespace, wit_package, .. } = &*self.link;
+        Some(LinkBreaker {
+            source_id: source_id.clone(),
+            target: target.clone(),
+            name: name.clone(),
+            wit_namespace: wit_namespace.clone(),
+            wit_package: wit_package.clone(),
+            state,
+        })
     }
 }
 

@@ -8,6 +8,7 @@ use trellis_lattice::identity::claims::{ActorClaims, Verified};
 use trellis_lattice::identity::component;
 use trellis_lattice::message::command::{ScaleComponent, StringMap};
 use trellis_lattice::message::event::EventName;
+use trellis_lattice::message::readiness::Rule;
 
 use super::owner::{Change, Done};
 use super::{ActorEntry, Context};
@@ -16,6 +17,8 @@ use crate::announce;
 use crate::artifact::{self, Artifact};
 use crate::error::{Error, ErrorKind, Result};
 use crate::policy::{self, Grants, Needs, Origin, Refusals};
+use crate::pulse::Taken;
+use crate::readiness::Follower;
 use crate::runtime::{Compiled, Limits};
 use crate::setup::Setup;
 
@@ -24,11 +27,17 @@ const PATIENCE: Duration = Duration::from_secs(1);
 /// The longest that a component may take to be compiled.
 const COMPILE_TIMEOUT: Duration = Duration::from_secs(300);
 
+/// A command, as it was taken.
+pub(super) struct Ordered {
+    pub(super) command: ScaleComponent,
+    pub(super) taken: Taken,
+}
+
 /// Runs an actor as `command` says: a new one, or the one that runs with other limits, config or code. With `digest`
 /// its bytes are those that were kept.
 pub(super) async fn scale(
     context: Arc<Context>,
-    command: ScaleComponent,
+    Ordered { command, taken }: Ordered,
     digest: Option<String>,
     current: Option<Arc<ActorEntry>>,
 ) -> Done {
@@ -40,7 +49,7 @@ pub(super) async fn scale(
             let kept = ScaleComponent { component_ref: current.command.component_ref.clone(), ..command.clone() };
             adjust(&context, &kept, &current)
         }
-        Some(_) | None => start(&context, &command, digest).await,
+        Some(_) | None => start(&context, (&command, &taken), digest).await,
     };
     match entry {
         Ok(entry) => {
@@ -86,6 +95,7 @@ pub(super) async fn stop(context: Arc<Context>, command: ScaleComponent, stopped
 fn adjust(context: &Context, command: &ScaleComponent, current: &ActorEntry) -> Result<ActorEntry> {
     let limits = limits(command)?;
     let setup = Setup::new(&context.vault, &command.component_id, &command.config)?;
+    let rule = rule(command)?;
     let only_maximum = Limits { max_instances: current.limits.max_instances, ..limits } == current.limits;
     let actor = if only_maximum {
         current.actor.set_max_instances(limits.max_instances);
@@ -94,6 +104,11 @@ fn adjust(context: &Context, command: &ScaleComponent, current: &ActorEntry) -> 
     } else {
         run(context, command, Arc::clone(&current.component), (limits, setup))?
     };
+    let known = current.readiness.as_ref().filter(|known| Some(known.rule()) == rule.as_ref());
+    let readiness = match known.filter(|_| Arc::ptr_eq(&actor, &current.actor)) {
+        Some(known) => Some(Arc::clone(known)),
+        None => follow(context, &actor, rule)?,
+    };
     Ok(ActorEntry {
         command: command.clone(),
         digest: current.digest.clone(),
@@ -101,11 +116,26 @@ fn adjust(context: &Context, command: &ScaleComponent, current: &ActorEntry) -> 
         limits,
         component: Arc::clone(&current.component),
         actor,
+        readiness,
     })
 }
 
-async fn start(context: &Context, command: &ScaleComponent, digest: Option<String>) -> Result<ActorEntry> {
-    let limits = limits(command)?;
+/// When the actor counts as ready, as the command says it.
+fn rule(command: &ScaleComponent) -> Result<Option<Rule>> {
+    Rule::of(command.annotations.as_ref()).map_err(|wrong| Error::new(ErrorKind::Config, wrong))
+}
+
+fn follow(context: &Context, actor: &Arc<Actor>, rule: Option<Rule>) -> Result<Option<Arc<Follower>>> {
+    let start = |rule| Follower::start(Arc::clone(actor), rule, context.announcer.clone()).map(Arc::new);
+    rule.map(start).transpose()
+}
+
+async fn start(
+    context: &Context,
+    (command, taken): (&ScaleComponent, &Taken),
+    digest: Option<String>,
+) -> Result<ActorEntry> {
+    let (limits, rule) = (limits(command)?, rule(command)?);
     // What ran here before was recorded then; a host that is cut off must not wait for the store.
     let is_recorded = digest.is_some();
     let artifact = match digest {
@@ -120,7 +150,9 @@ async fn start(context: &Context, command: &ScaleComponent, digest: Option<Strin
     let grants = policy::may_run(id, origin, claims.as_deref(), &context.trust, &context.config.unsigned)?;
     let component = compile(context, command, &artifact).await?;
     let setup = wait_for_needs(context, command, &component, &grants).await?;
+    context.pulse.check(taken).map_err(|late| Error::new(ErrorKind::Refused, late))?;
     let actor = run(context, command, Arc::clone(&component), (limits, setup))?;
+    let readiness = follow(context, &actor, rule)?;
     if let Err(error) = context.artifacts.cache.keep(&artifact).await {
         tracing::warn!(actor_id = %id, error = %error, "component was not kept for a restart");
     }
@@ -130,7 +162,7 @@ async fn start(context: &Context, command: &ScaleComponent, digest: Option<Strin
     {
         tracing::warn!(actor_id = %id, error = %error, "claims were not recorded");
     }
-    Ok(ActorEntry { command: command.clone(), digest: artifact.digest, claims, limits, component, actor })
+    Ok(ActorEntry { command: command.clone(), digest: artifact.digest, claims, limits, component, actor, readiness })
 }
 
 /// Checks the claims, off the async threads: a hash over megabytes takes milliseconds.

@@ -7,8 +7,9 @@ mod providers;
 
 pub(crate) use actors::now_unix_seconds;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
@@ -18,6 +19,7 @@ use trellis_lattice::id::{EntityId, HostId};
 use trellis_lattice::identity::claims::ActorClaims;
 use trellis_lattice::identity::trust::Trust;
 use trellis_lattice::message::command::{ScaleComponent, StartProvider};
+use trellis_lattice::message::fence::Terms;
 use trellis_lattice::rpc::Peer;
 use trellis_provider_sdk::Factory;
 
@@ -26,7 +28,10 @@ use crate::announce::Announcer;
 use crate::artifact::Artifacts;
 use crate::assignment::{Assignment, Writer};
 use crate::config::{Config, Native};
+use crate::error::{Error, ErrorKind};
 use crate::provider::Running;
+use crate::pulse::{Pulse, Taken};
+use crate::readiness::Follower;
 use crate::records::Records;
 use crate::router::Router;
 use crate::runtime::{Compiled, Limits, Runtime};
@@ -50,6 +55,18 @@ pub(crate) struct Context {
     pub(crate) artifacts: Artifacts,
     pub(crate) told: Arc<Told>,
     pub(crate) native: Arc<Native>,
+    pub(crate) pulse: Pulse,
+}
+
+impl Context {
+    /// Whether an order still counts, just before it takes effect.
+    ///
+    /// # Errors
+    /// Says why not.
+    fn admit(&self, taken: &Taken) -> Result<(), Error> {
+        let still = self.pulse.check(taken).and_then(|()| self.told.admit(taken.terms().token));
+        still.map_err(|stale| Error::new(ErrorKind::Refused, stale))
+    }
 }
 
 /// What is to be run, changed or stopped.
@@ -86,6 +103,8 @@ pub(crate) struct ActorEntry {
     limits: Limits,
     component: Arc<Compiled>,
     actor: Arc<Actor>,
+    /// Whether it is ready, if it was ordered with a rule for that.
+    pub(crate) readiness: Option<Arc<Follower>>,
 }
 
 /// A provider that runs here.
@@ -99,6 +118,10 @@ pub(crate) struct ProviderEntry {
 /// What runs here at one moment.
 #[derive(Default, Clone)]
 pub(crate) struct Snapshot {
+    /// The ids for which orders are carried out.
+    pub(crate) underway: Arc<BTreeSet<EntityId>>,
+    /// How many orders were taken up so far.
+    taken_up: u64,
     /// Actors by id.
     pub(crate) actors: BTreeMap<EntityId, Arc<ActorEntry>>,
     /// Providers by id.
@@ -106,7 +129,7 @@ pub(crate) struct Snapshot {
 }
 
 enum Message {
-    Order(Order),
+    Order(Order, Taken),
     Shutdown { drain: Duration, done: oneshot::Sender<()> },
 }
 
@@ -114,6 +137,8 @@ enum Message {
 pub(crate) struct Roster {
     messages: mpsc::Sender<Message>,
     snapshot: Arc<ArcSwap<Snapshot>>,
+    /// How many orders were given so far.
+    given: AtomicU64,
     _task: AbortOnDropHandle<()>,
 }
 
@@ -123,12 +148,16 @@ pub(crate) struct Roster {
 pub(crate) struct Busy;
 
 /// Room for one order.
-pub(crate) struct Slot<'a>(mpsc::Permit<'a, Message>);
+pub(crate) struct Slot<'a> {
+    permit: mpsc::Permit<'a, Message>,
+    given: &'a AtomicU64,
+}
 
 impl Slot<'_> {
-    /// Gives the order.
-    pub(crate) fn give(self, order: Order) {
-        self.0.send(Message::Order(order));
+    /// Gives the order, on the terms with which it came.
+    pub(crate) fn give(self, order: Order, terms: Terms) {
+        self.given.fetch_add(1, Ordering::Relaxed);
+        self.permit.send(Message::Order(order, Taken::now(terms)));
     }
 }
 
@@ -140,7 +169,7 @@ impl Roster {
         let snapshot = Arc::new(ArcSwap::default());
         let owner = owner::Owner::new(context, peer, Arc::clone(&snapshot), writer, assigned);
         let task = AbortOnDropHandle::new(tokio::spawn(owner.run(queue)));
-        Self { messages, snapshot, _task: task }
+        Self { messages, snapshot, given: AtomicU64::new(0), _task: task }
     }
 
     /// What runs now.
@@ -148,14 +177,23 @@ impl Roster {
         self.snapshot.load_full()
     }
 
+    /// The ids for which orders are carried out; `None` while one is on its way to the roster.
+    pub(crate) fn underway(&self) -> Option<Arc<BTreeSet<EntityId>>> {
+        let given = self.given.load(Ordering::Relaxed);
+        let snapshot = self.snapshot.load();
+        (snapshot.taken_up >= given).then(|| Arc::clone(&snapshot.underway))
+    }
+
     /// Room for an order.
     pub(crate) fn reserve(&self) -> Result<Slot<'_>, Busy> {
-        self.messages.try_reserve().map(Slot).map_err(|_| Busy)
+        let permit = self.messages.try_reserve().map_err(|_| Busy)?;
+        Ok(Slot { permit, given: &self.given })
     }
 
     /// Gives an order, waiting for room.
     pub(crate) async fn give(&self, order: Order) {
-        if self.messages.send(Message::Order(order)).await.is_err() {
+        self.given.fetch_add(1, Ordering::Relaxed);
+        if self.messages.send(Message::Order(order, Taken::now(Terms::default()))).await.is_err() {
             tracing::warn!("order was dropped, the host is stopping");
         }
     }

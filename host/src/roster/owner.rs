@@ -20,6 +20,7 @@ use trellis_lattice::rpc::Peer;
 use super::{ActorEntry, Context, Message, Order, ProviderEntry, Snapshot, actors, providers};
 use crate::announce;
 use crate::assignment::{Assignment, Writer};
+use crate::pulse::Taken;
 use crate::router::{Target, Targets};
 
 /// Orders for one id that wait for the one before.
@@ -71,7 +72,7 @@ pub(super) struct Owner {
     /// What was assigned before this start and does not run yet.
     unmet: Assignment,
     /// An id is a key while an order for it is carried out; more orders for it wait in its queue.
-    waiting: HashMap<EntityId, VecDeque<Order>>,
+    waiting: HashMap<EntityId, VecDeque<(Order, Taken)>>,
     jobs: JoinSet<Done>,
     drains: JoinSet<()>,
 }
@@ -103,7 +104,7 @@ impl Owner {
         loop {
             tokio::select! {
                 message = queue.recv() => match message {
-                    Some(Message::Order(order)) => self.take(order),
+                    Some(Message::Order(order, taken)) => self.take(order, taken),
                     Some(Message::Shutdown { drain, done }) => {
                         self.shutdown(drain).await;
                         // Whoever waited may have left.
@@ -121,21 +122,34 @@ impl Owner {
         }
     }
 
-    fn take(&mut self, order: Order) {
+    fn take(&mut self, order: Order, taken: Taken) {
+        self.runs.taken_up += 1;
         match self.waiting.get_mut(order.id()) {
-            None => self.begin(order),
-            Some(queue) if queue.len() < ORDERS_PER_ID => queue.push_back(order),
+            None => self.begin(order, taken),
+            Some(queue) if queue.len() < ORDERS_PER_ID => queue.push_back((order, taken)),
             Some(_) => {
                 let failure = failure(&self.context, &order, "too many commands for it wait; try again in a moment");
                 self.context.announcer.emit(failure.0, failure.1);
             }
         }
+        self.show_orders();
+    }
+
+    /// Shows for which ids orders are carried out.
+    fn show_orders(&mut self) {
+        self.runs.underway = Arc::new(self.waiting.keys().cloned().collect());
+        self.published.store(Arc::new(self.runs.clone()));
     }
 
     /// Starts carrying out an order. What is to be stopped is gone from the roster, and gets no more calls, before
     /// it is drained.
-    fn begin(&mut self, order: Order) {
+    fn begin(&mut self, order: Order, taken: Taken) {
         self.waiting.entry(order.id().clone()).or_default();
+        if let Err(stale) = self.context.admit(&taken) {
+            let (id, failure) = (order.id().clone(), failure(&self.context, &order, &stale.to_string()));
+            let done = Done { id: id.clone(), change: Change::None, events: vec![failure.clone()] };
+            return drop(self.jobs.spawn(Job { work: std::future::ready(done).boxed(), id, failure }.run()));
+        }
         if !matches!(order, Order::Resume(..)) {
             self.unmet.forget(order.id());
         }
@@ -151,17 +165,22 @@ impl Owner {
             Order::Scale(command) if self.runs.providers.contains_key(&id) => {
                 actors::refuse(context, *command, "a provider with that id runs here".to_owned()).boxed()
             }
-            Order::Scale(command) => actors::scale(context, *command, None, self.runs.actors.get(&id).cloned()).boxed(),
-            Order::Resume(command, digest) => actors::scale(context, *command, Some(digest), None).boxed(),
+            Order::Scale(command) => {
+                let current = self.runs.actors.get(&id).cloned();
+                actors::scale(context, actors::Ordered { command: *command, taken }, None, current).boxed()
+            }
+            Order::Resume(command, digest) => {
+                actors::scale(context, actors::Ordered { command: *command, taken }, Some(digest), None).boxed()
+            }
             Order::StartProvider(command) if command.allow_update && self.runs.providers.contains_key(&id) => {
-                providers::replace(context, *command, Arc::clone(&self.runs.providers[&id])).boxed()
+                providers::replace(context, *command, taken, Arc::clone(&self.runs.providers[&id])).boxed()
             }
             Order::StartProvider(command) => {
-                let taken = self.runs.providers.contains_key(&id) || self.runs.actors.contains_key(&id);
-                if taken {
+                let is_there = self.runs.providers.contains_key(&id) || self.runs.actors.contains_key(&id);
+                if is_there {
                     providers::refuse(context, *command, "something with that id runs here already".to_owned()).boxed()
                 } else {
-                    providers::start(context, *command).boxed()
+                    providers::start(context, *command, taken).boxed()
                 }
             }
             Order::StopProvider(id) => {
@@ -195,9 +214,10 @@ impl Owner {
         }
         let next = self.waiting.get_mut(&done.id).and_then(VecDeque::pop_front);
         match next {
-            Some(order) => self.begin(order),
+            Some((order, taken)) => self.begin(order, taken),
             None => drop(self.waiting.remove(&done.id)),
         }
+        self.show_orders();
     }
 
     fn retire(&mut self, replaced: Option<Arc<ActorEntry>>) {

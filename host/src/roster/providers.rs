@@ -9,20 +9,26 @@ use trellis_lattice::message::event::EventName;
 use super::owner::{Change, Done};
 use super::{Context, ProviderEntry};
 use crate::announce;
-use crate::error::Result;
+use crate::error::{Error, ErrorKind, Result};
 use crate::provider::{self, Programs, Running, Spec, Start};
+use crate::pulse::Taken;
 use crate::records::merge;
 use crate::secrets::references;
 
 /// Runs a provider.
-pub(super) async fn start(context: Arc<Context>, command: StartProvider) -> Done {
-    let outcome = run(&context, &command).await;
+pub(super) async fn start(context: Arc<Context>, command: StartProvider, taken: Taken) -> Done {
+    let outcome = run(&context, &command, &taken).await;
     done(context, command, outcome).await
 }
 
 /// Runs another in the place of one that runs as a process.
-pub(super) async fn replace(context: Arc<Context>, command: StartProvider, entry: Arc<ProviderEntry>) -> Done {
-    let outcome = change(&context, &command, &entry.running).await;
+pub(super) async fn replace(
+    context: Arc<Context>,
+    command: StartProvider,
+    taken: Taken,
+    entry: Arc<ProviderEntry>,
+) -> Done {
+    let outcome = change(&context, (&command, &taken), &entry.running).await;
     done(context, command, outcome).await
 }
 
@@ -60,13 +66,25 @@ pub(super) async fn stop(context: Arc<Context>, id: EntityId, stopped: Option<Ar
     Done { id, change: Change::None, events }
 }
 
-async fn run(context: &Context, command: &StartProvider) -> Result<Arc<Running>> {
-    provider::start(with(context), spec(context, command)?).await
+async fn run(context: &Context, command: &StartProvider, taken: &Taken) -> Result<Arc<Running>> {
+    let spec = spec(context, command)?;
+    still_counts(context, taken)?;
+    provider::start(with(context), spec).await
 }
 
-async fn change(context: &Context, command: &StartProvider, running: &Arc<Running>) -> Result<Arc<Running>> {
-    provider::replace(with(context), spec(context, command)?, running, context.config.drain).await?;
+async fn change(
+    context: &Context,
+    (command, taken): (&StartProvider, &Taken),
+    running: &Arc<Running>,
+) -> Result<Arc<Running>> {
+    let spec = spec(context, command)?;
+    still_counts(context, taken)?;
+    provider::replace(with(context), spec, running, context.config.drain).await?;
     Ok(Arc::clone(running))
+}
+
+fn still_counts(context: &Context, taken: &Taken) -> Result<()> {
+    context.pulse.check(taken).map_err(|late| Error::new(ErrorKind::Refused, late))
 }
 
 fn with(context: &Context) -> Start<'_> {

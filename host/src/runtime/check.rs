@@ -28,7 +28,7 @@ pub(super) fn kind(bytes: &[u8]) -> Result<EngineKind> {
         .or_else(|error| refuse(format!("component is not valid, or uses a proposal that is not supported: {error}")))
 }
 
-fn component(bytes: &[u8]) -> Result<()> {
+pub(super) fn component(bytes: &[u8]) -> Result<()> {
     if !bytes.starts_with(b"\0asm") {
         return refuse("these bytes are not WebAssembly: a component begins with `\\0asm`");
     }

@@ -8,6 +8,7 @@ use trellis_lattice::id::EntityId;
 use wasmtime::component::types::{ComponentFunc, ComponentItem};
 use wasmtime::component::{Component, ComponentExportIndex};
 
+use super::declared;
 use super::shape::{self, TypedCall};
 use super::value::{FuncType, Unsupported};
 use crate::capability::is_builtin_export;
@@ -130,19 +131,17 @@ fn functions(component: &Component, interface: &Interface) -> Vec<Function> {
     ty.exports(engine).filter_map(function).collect()
 }
 
-/// Over all functions by name, so that their order in the component does not matter.
+/// The signature of an interface with these functions.
 fn signature(functions: &[Function]) -> Signature {
-    let mut lines: Vec<_> = functions
-        .iter()
-        .filter_map(|function| Some(format!("{}: {};", function.name, function.ty.as_ref().ok()?.ty)))
-        .collect();
-    lines.sort_unstable();
-    Signature::of(&lines.concat())
+    let travelling =
+        |function: &Function| Some((Arc::clone(&function.name), function.ty.as_ref().ok()?.ty.to_string()));
+    let types: Vec<_> = functions.iter().filter_map(travelling).collect();
+    declared::signature(&types.iter().map(|(name, ty)| (&**name, ty.as_str())).collect::<Vec<_>>())
 }
 
 /// Whether a caller that was built against `wanted` can use `export`: the same name, and a version that semver calls
 /// compatible. Pre-releases are compatible with nothing but themselves.
-fn is_compatible(export: &Interface, wanted: &Interface) -> bool {
+pub(crate) fn is_compatible(export: &Interface, wanted: &Interface) -> bool {
     if export.without_version() != wanted.without_version() {
         return false;
     }

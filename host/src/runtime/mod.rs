@@ -6,6 +6,7 @@ pub mod value;
 
 mod check;
 mod compiled;
+pub(crate) mod declared;
 mod engine;
 mod eviction;
 mod exports;
@@ -21,7 +22,7 @@ mod ticker;
 
 pub use compiled::Compiled;
 pub use engine::{Runtime, Settings};
-pub(crate) use exports::{Function, Typed};
+pub(crate) use exports::{Function, Typed, is_compatible};
 pub(crate) use fault::call_error;
 pub(crate) use limits::HTTP_FIELDS;
 pub use limits::Limits;

@@ -143,11 +143,18 @@ async fn a_breaker_opens_at_a_target_that_is_gone_and_closes_when_it_is_back() {
         })
     };
     cluster.call_until(("probe", "test:echo/echo"), is_open).await.expect_err("nobody runs it");
+    let breakers = || async { client.inventory(a.id()).await.expect("answers").breakers };
+    let shown = breakers().await;
+    assert!(
+        shown.len() == 1 && shown[0].source_id == guarded.source_id && shown[0].target == guarded.target,
+        "{shown:?}"
+    );
     client.start_provider(&provider(a.id(), "echo", "echo")).await.expect("starts");
     cluster.call_until(("probe", "test:echo/echo"), Result::is_ok).await.expect("half open, then closed");
     for _ in 0..5 {
         cluster.call("probe", "test:echo/echo", "hello").await.expect("closed");
     }
+    assert_eq!(breakers().await, [], "a closed one is not told");
 
     let wrong = [settings.as_slice(), &[("retries".to_owned(), "many".to_owned())]].concat();
     let error = client.put_config(&config, &wrong.into_iter().collect()).await.expect_err("refused").to_string();

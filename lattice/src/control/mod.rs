@@ -71,6 +71,7 @@ pub struct Client {
     patience: Patience,
     terms: fence::Terms,
     until: Until,
+    through: Option<HostId>,
 }
 
 impl Client {
@@ -83,6 +84,7 @@ impl Client {
             patience: Patience::default(),
             terms: fence::Terms::default(),
             until: Until::Outcome,
+            through: None,
         }
     }
 
@@ -104,6 +106,13 @@ impl Client {
     #[must_use]
     pub fn on_terms(mut self, terms: fence::Terms) -> Self {
         self.terms = terms;
+        self
+    }
+
+    /// The same, with what is asked of links and configs asked of `host` instead of any host.
+    #[must_use]
+    pub fn through(mut self, host: HostId) -> Self {
+        self.through = Some(host);
         self
     }
 
@@ -266,7 +275,7 @@ impl Client {
 
     /// Asks and checks the envelope.
     async fn ask<T: DeserializeOwned>(&self, asked: &Asked, request: Bytes) -> Result<Reply<T>> {
-        let subject = asked.subject(&self.control);
+        let subject = asked.subject(&self.control, self.through.as_ref());
         let answer = self.transport.request(subject, request, self.patience.request).await;
         let message = answer.map_err(|error| self.explain(asked, error))?;
         let reply: Reply<T> = serde_json::from_slice(&message.payload).map_err(|error| {
@@ -315,13 +324,14 @@ impl Asked {
         Self::Lattice(operation)
     }
 
-    fn subject(&self, control: &Control) -> Subject {
-        match self {
-            Self::Host(operation, host) => control.on_host(*operation, host),
+    fn subject(&self, control: &Control, through: Option<&HostId>) -> Subject {
+        let shared = match self {
+            Self::Host(operation, host) => return control.on_host(*operation, host),
             Self::Lattice(operation) => control.on_lattice(*operation),
             Self::Config(verb, name) => control.on_config(*verb, name),
             Self::Secret(verb, name) => control.on_secret(*verb, name),
-        }
+        };
+        through.and_then(|host| control.named(&shared, host)).unwrap_or(shared)
     }
 
     fn whom(&self) -> String {

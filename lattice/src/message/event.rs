@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use crate::id::HostId;
 
-/// The 17 events of lattice v1, and one of ours.
+/// The 17 events of lattice v1, and two of ours.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[expect(missing_docs, reason = "named as lattice v1 names them")]
 pub enum EventName {
@@ -30,6 +30,8 @@ pub enum EventName {
     LabelsChanged,
     /// Ours: links of a provider stand otherwise than before, which the host's inventory says.
     ProviderLinksChanged,
+    /// Ours: an actor became ready or is not any more, which the host's inventory says.
+    ComponentReadinessChanged,
 }
 
 impl EventName {
@@ -54,6 +56,7 @@ impl EventName {
             Self::ConfigDeleted => "config_deleted",
             Self::LabelsChanged => "labels_changed",
             Self::ProviderLinksChanged => "provider_links_changed",
+            Self::ComponentReadinessChanged => "component_readiness_changed",
         }
     }
 }

@@ -61,6 +61,40 @@ pub struct HostInventory {
     /// The highest fencing token that it knows; it refuses commands with a lower one. Ours.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub fence: Option<u64>,
+    /// The ids for which commands are being carried out; absent when that is not known. Ours.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub underway: Option<Vec<EntityId>>,
+    /// The breakers of links that do not let calls pass as usual, as calls of this host opened them. Ours.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub breakers: Vec<LinkBreaker>,
+}
+
+/// The breaker of a link, as calls of one host opened it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LinkBreaker {
+    /// Who calls.
+    pub source_id: EntityId,
+    /// Who is called.
+    pub target: EntityId,
+    /// The link's name.
+    pub name: LinkName,
+    /// E.g. `wasi`.
+    pub wit_namespace: String,
+    /// E.g. `keyvalue`.
+    pub wit_package: String,
+    /// How it stands.
+    pub state: BreakerState,
+}
+
+/// How a breaker stands that is not closed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum BreakerState {
+    /// Calls are refused.
+    Open,
+    /// The next call tries, or one tries now.
+    #[serde(other)]
+    HalfOpen,
 }
 
 /// What a host has room for, all that it runs included.
@@ -94,6 +128,32 @@ pub struct ComponentEntry {
     /// As they came with the command.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub limits: Option<ComponentLimits>,
+    /// How it stands by the rule that it was started with (see [`super::readiness`]); absent without one. Ours.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub readiness: Option<Readiness>,
+}
+
+/// Whether a component does its work, by the rule that it was started with.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Readiness {
+    /// How it stands.
+    pub state: ReadinessState,
+    /// Why it is not ready, for people.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+}
+
+/// How a component stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum ReadinessState {
+    /// It does its work.
+    Ready,
+    /// It was ready and is not any more, or did not become ready in time.
+    Failing,
+    /// It is not ready yet; or a newer host says something that is not known here.
+    #[serde(other)]
+    Starting,
 }
 
 /// A provider in an inventory.

@@ -10,4 +10,5 @@ pub mod invocation;
 pub mod lease;
 pub mod link;
 pub mod presence;
+pub mod readiness;
 pub mod record;

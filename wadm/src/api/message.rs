@@ -341,6 +341,35 @@ pub struct PlanReply {
     /// Why which hosts would be chosen.
     #[serde(default)]
     pub explanations: Vec<ExplanationInfo>,
+    /// Which actors call each other afterwards, where the code of one of them is new: whoever can read the images can
+    /// tell whether they fit.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub calls: Vec<CallInfo>,
+}
+
+/// A link between two actors.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CallInfo {
+    /// Who calls.
+    pub source: EndInfo,
+    /// Who is called.
+    pub target: EndInfo,
+    /// The name of the link.
+    pub link: String,
+    /// The interfaces, as `namespace:package/interface`.
+    pub contracts: Vec<String>,
+}
+
+/// An end of a link.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct EndInfo {
+    /// The actor.
+    pub id: String,
+    /// What is to run of it.
+    pub image: String,
+    /// What runs of it now.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub runs: Vec<String>,
 }
 
 /// Why the hosts of a scaler are its hosts.

@@ -14,8 +14,8 @@ mod standing;
 pub use client::Client;
 pub use difference::{Difference, Grant, difference};
 pub use message::{
-    ChoiceInfo, DeleteReply, DeleteResult, DeployReply, DeployResult, EventInfo, ExplanationInfo, GetReply, GetResult,
-    HistoryReply, ListReply, ModelSummary, PlanReply, PutReply, PutResult, Rejection, Request, ScalerStatus, Status,
-    StatusInfo, StatusReply, StatusResult, StatusType, VersionInfo, VersionsReply,
+    CallInfo, ChoiceInfo, DeleteReply, DeleteResult, DeployReply, DeployResult, EndInfo, EventInfo, ExplanationInfo,
+    GetReply, GetResult, HistoryReply, ListReply, ModelSummary, PlanReply, PutReply, PutResult, Rejection, Request,
+    ScalerStatus, Status, StatusInfo, StatusReply, StatusResult, StatusType, VersionInfo, VersionsReply,
 };
 pub use server::{Preview, Server, Services};

@@ -3,13 +3,13 @@
 use std::sync::Arc;
 
 use super::difference::difference;
-use super::message::{ChoiceInfo, ExplanationInfo, GetResult, PlanReply, Rejection};
+use super::message::{CallInfo, ChoiceInfo, EndInfo, ExplanationInfo, GetResult, PlanReply, Rejection};
 use super::server::Preview;
 use super::standing::named;
 use crate::catalog::Catalog;
 use crate::intent::{AppIntent, AppName, Deployed, Intent};
 use crate::manifest::{Manifest, Problems};
-use crate::plan::{Explanation, Plan};
+use crate::plan::{Call, End, Explanation, Plan, calls};
 
 /// What deploying `manifest` would do.
 pub(super) async fn plan(catalog: &Catalog, preview: &Preview, manifest: Manifest) -> PlanReply {
@@ -25,11 +25,15 @@ pub(super) async fn plan(catalog: &Catalog, preview: &Preview, manifest: Manifes
     let wanted = wanting(&intent, &app, manifest);
     let preview = preview.clone();
     // Plans of large lattices take long.
-    let planned = tokio::task::spawn_blocking(move || preview(&wanted)).await;
-    let Some(plan) = planned.expect("planning does not panic") else {
+    let planned = tokio::task::spawn_blocking(move || {
+        let (plan, observed) = preview(&wanted)?;
+        let calls = calls(&wanted, &observed, &app);
+        Some(PlanReply { calls: calls.iter().map(called).collect(), ..told(&app, &plan) })
+    });
+    let Some(reply) = planned.await.expect("planning does not panic") else {
         return refused(GetResult::Error, "no look at the lattice was taken yet: try again in a moment".to_owned());
     };
-    PlanReply { difference, ..told(&app, &plan) }
+    PlanReply { difference, ..reply }
 }
 
 /// The reply for a manifest with problems.
@@ -50,6 +54,21 @@ pub(super) fn refused(result: GetResult, message: String) -> PlanReply {
         waits: Vec::new(),
         problems: Vec::new(),
         explanations: Vec::new(),
+        calls: Vec::new(),
+    }
+}
+
+fn called(call: &Call) -> CallInfo {
+    let end = |end: &End| EndInfo {
+        id: end.id.to_string(),
+        image: end.image.to_string(),
+        runs: end.runs.iter().map(ToString::to_string).collect(),
+    };
+    CallInfo {
+        source: end(&call.source),
+        target: end(&call.target),
+        link: call.link.clone(),
+        contracts: call.contracts.clone(),
     }
 }
 

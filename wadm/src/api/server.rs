@@ -19,14 +19,16 @@ use super::message::Status;
 use super::standing::standing;
 use crate::catalog::Catalog;
 use crate::intent::{AppName, Intent};
+use crate::observe::Observed;
 use crate::plan::Plan;
 use crate::status::Board;
 
 /// So many requests are answered at once; further ones wait in the subscription.
 const AT_ONCE: usize = 16;
 
-/// Plans as if an intent were the one that is wanted, with what is seen now; `None` when nothing was seen yet.
-pub type Preview = Arc<dyn Fn(&Intent) -> Option<Plan> + Send + Sync>;
+/// Plans as if an intent were the one that is wanted, with what is seen now, which is given as well; `None` when nothing
+/// was seen yet.
+pub type Preview = Arc<dyn Fn(&Intent) -> Option<(Plan, Arc<Observed>)> + Send + Sync>;
 
 /// What the API works with.
 #[derive(Clone)]

@@ -6,7 +6,7 @@ use tokio::time::Instant;
 use trellis_lattice::id::{BootId, EntityId, HostId};
 
 use super::OUTCOME;
-use crate::observe::{News, SUSPECT, Sight, Told};
+use crate::observe::{News, Sight, Told};
 use crate::plan::{Action, Deed};
 
 /// How long an effect in the store may take to come back by its watch.
@@ -99,15 +99,18 @@ impl Flight {
 
     /// What a look at the lattice says about it.
     pub(super) fn look(&self, sight: &Sight) -> Verdict {
-        let Some((host, _)) = Self::place(&self.action) else { return self.look_at_records(sight.at) };
-        let Some(seen) = sight.hosts.get(host).filter(|seen| seen.silent <= SUSPECT) else {
+        let Some((host, id)) = Self::place(&self.action) else { return self.look_at_records(sight.at) };
+        let Some(seen) = sight.hosts.get(host).filter(|seen| !seen.is_silent()) else {
             return self.lost(host, "is silent");
         };
         if self.boot.is_some() && self.boot != seen.boot {
             return self.lost(host, "was restarted");
         }
         let asked_since = |since: Instant| seen.asked.is_some_and(|asked| asked >= since);
+        let is_over = || seen.inventory.as_ref().and_then(|answer| answer.is_underway(id)) == Some(false);
         match self.phase {
+            // What it said of the outcome was lost.
+            Phase::Taken { since } if asked_since(since) && is_over() => Verdict::Due,
             Phase::Done { since } if asked_since(since) => Verdict::Due,
             Phase::Taken { since } if sight.at >= since + OUTCOME => Verdict::Failed(format!(
                 "host {host} took the command and did not say within {OUTCOME:?} what came of it"

@@ -90,6 +90,11 @@ impl Ledger {
         })
     }
 
+    /// How often what has `key` failed.
+    pub(super) fn failures(&self, key: &ActionKey) -> u32 {
+        self.entries.get(key).map_or(0, |entry| entry.attempt.failures)
+    }
+
     /// What keeps `app` from going on.
     pub(super) fn hold(&self, app: &AppName) -> Hold {
         let stages = || self.holds.get(app).into_iter().flatten();

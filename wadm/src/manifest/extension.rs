@@ -54,6 +54,28 @@ pub struct Readiness {
     /// It has to be ready within this time after its start, or counts as failed; a minute when absent.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub deadline: Option<Span>,
+    /// It has to answer this request, which its host makes of it; actors that serve HTTP only.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub http: Option<HttpProbe>,
+}
+
+/// A GET request that an actor has to answer to count as ready.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct HttpProbe {
+    /// The path, with a query if there is one, e.g. `/healthz`.
+    pub path: String,
+    /// The `host` header, for actors that look at it; the actor's id when absent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub host: Option<String>,
+    /// The status that means ready; any from 200 to 399 when absent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub status: Option<u32>,
+    /// How often it is asked once it was ready; 5s when absent. Until then it is asked more often.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub every: Option<Span>,
+    /// How long the answer may take; 1s when absent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub timeout: Option<Span>,
 }
 
 /// What a component must not share a place with (`antiaffinity`).

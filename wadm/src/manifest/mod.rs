@@ -14,8 +14,8 @@ mod validate;
 
 pub use component::{Component, Config, ImageProperties, Kind, Secret, SecretSource, SharedApplication, Source};
 pub use extension::{
-    AntiAffinity, Breaker, Limits, Readiness, Requests, Resilience, Resources, Rollback, Rollout, Route, Routes,
-    Strength, Taint, Tolerations,
+    AntiAffinity, Breaker, HttpProbe, Limits, Readiness, Requests, Resilience, Resources, Rollback, Rollout, Route,
+    Routes, Strength, Taint, Tolerations,
 };
 pub use model::{ApiVersion, Application, ApplicationKind, Manifest, Metadata, Policy};
 pub use parse::{Format, parse};

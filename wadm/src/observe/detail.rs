@@ -23,6 +23,10 @@ pub(super) struct Detail {
     inventory: Option<Arc<Answer>>,
     /// When the question was sent that brought it.
     asked: Option<Instant>,
+    /// How long that took.
+    distance: Option<Duration>,
+    /// Since when this run of it is known.
+    since: Instant,
     question: Question,
 }
 
@@ -40,7 +44,7 @@ enum Question {
 impl Detail {
     /// Of a host that was never asked.
     pub(super) fn unknown(boot: BootId, now: Instant) -> Self {
-        Self { boot, inventory: None, asked: None, question: Question::Wanted(now) }
+        Self { boot, inventory: None, asked: None, distance: None, since: now, question: Question::Wanted(now) }
     }
 
     /// Its presence says something else, maybe as another run.
@@ -75,6 +79,7 @@ impl Detail {
         };
         self.question = again.map_or(Question::Answered(asked), Question::Wanted);
         self.asked = Some(asked);
+        self.distance = Some(now.duration_since(asked));
         self.inventory = Some(Arc::new(Answer::of(inventory)));
         true
     }
@@ -87,6 +92,16 @@ impl Detail {
     /// When the question was sent that brought it.
     pub(super) fn asked(&self) -> Option<Instant> {
         self.asked
+    }
+
+    /// How long its last answer took.
+    pub(super) fn distance(&self) -> Option<Duration> {
+        self.distance
+    }
+
+    /// Since when this run of it has been known without an answer.
+    pub(super) fn unanswered(&self) -> Option<Instant> {
+        self.asked.is_none().then_some(self.since)
     }
 
     /// When it is to be asked again; `None` while it is being asked.

@@ -1,11 +1,11 @@
 //! What was seen so far, as state. Does nothing by itself; [`super::watcher`] feeds it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::time::Instant;
-use trellis_lattice::id::{ConfigName, HostId};
+use trellis_lattice::id::{ConfigName, EntityId, HostId};
 use trellis_lattice::message::command::StringMap;
 use trellis_lattice::message::inventory::HostInventory;
 use trellis_lattice::message::link::Link;
@@ -15,7 +15,7 @@ use trellis_lattice::message::record::{CONFIGS, LINKS};
 use super::detail::Detail;
 use super::inventory::Answer;
 use super::owner::OWNED;
-use super::presence::{Believes, News, Roll, SUSPECT};
+use super::presence::{Believes, Heard, News, Roll, SUSPECT};
 use super::records::Records;
 use super::sight::{SeenHost, Sight};
 use super::told::Told;
@@ -31,6 +31,10 @@ const LATE: Duration = Duration::from_millis(1_400);
 /// An unsettled view is believed after so long: hosts that are silent together for a minute are lost together.
 const DOUBT: Duration = Duration::from_secs(60);
 
+/// A host that is silent for so long, while nothing else was in doubt, is lost: whoever falls silent later does not fall
+/// silent together with it.
+const LOST: Duration = Duration::from_secs(8);
+
 /// Everything that was seen.
 #[derive(Debug)]
 pub(super) struct Eye {
@@ -44,12 +48,14 @@ pub(super) struct Eye {
     pub(super) owned: Records<Owned>,
     connected: Option<Instant>,
     settle: Duration,
+    /// Silent hosts that are believed to be lost.
+    lost: BTreeSet<HostId>,
 }
 
 /// How long a host is silent that another wadm saw and this one waits for since `since`: as nothing was heard of it, it
 /// is never taken for one that is there.
 fn silence(since: Instant, now: Instant) -> Duration {
-    now.duration_since(since).max(SUSPECT + Duration::from_millis(1))
+    now.duration_since(since).max(SUSPECT)
 }
 
 /// A host that another wadm saw.
@@ -73,6 +79,7 @@ impl Eye {
             owned: Records::default(),
             connected: None,
             settle,
+            lost: BTreeSet::new(),
         }
     }
 
@@ -101,7 +108,11 @@ impl Eye {
     pub(super) fn hear(&mut self, frame: &[u8], now: Instant) -> bool {
         let Some(believed) = self.believes.check(frame, &self.roll) else { return false };
         let (host, boot, running) = (believed.host.clone(), believed.presence.boot, believed.presence.running.clone());
-        match self.roll.hear(believed, now) {
+        let news = self.roll.hear(believed, now);
+        if news != News::None {
+            self.lost.remove(&host);
+        }
+        match news {
             News::None => false,
             News::Gone => {
                 self.details.remove(&host);
@@ -156,6 +167,14 @@ impl Eye {
             || self.roll.iter().any(|(_, heard)| passed(heard.last + SUSPECT) || passed(heard.last + DOUBT))
     }
 
+    /// Takes those for lost whose silence is not in doubt any more.
+    pub(super) fn conclude(&mut self, now: Instant) {
+        if self.doubt(now).is_none() {
+            let silent = self.roll.iter().filter(|(_, heard)| now.duration_since(heard.last) > LOST);
+            self.lost = silent.map(|(host, _)| host.clone()).collect();
+        }
+    }
+
     /// Forgets hosts that were silent for very long.
     pub(super) fn sweep(&mut self, now: Instant) {
         let long = self.roll.iter().filter(|(_, heard)| now.duration_since(heard.last) > FORGET);
@@ -172,16 +191,19 @@ impl Eye {
             let detail = self.details.get(id);
             let silent = now.duration_since(heard.last);
             let known = detail.and_then(Detail::inventory);
-            // Who fell silent before it answered runs what it ran when another wadm asked, as far as anybody can tell.
-            let remembered = self.remembered.get(id).filter(|_| silent > SUSPECT);
+            // Who has not answered yet may run all that it ran, or was told to start, when another wadm looked.
+            let remembered = || Some(Arc::new(self.remembered.get(id)?.answer.unconfirmed(&heard.running)));
+            let inventory = known.or_else(remembered);
             let seen = SeenHost {
                 boot: Some(heard.boot),
                 state: heard.state,
                 heard: heard.last,
                 clock_ms: Some(heard.clock_ms),
                 silent,
-                inventory: known.or_else(|| remembered.map(|host| Arc::clone(&host.answer))),
+                hearsay: self.hearsay(id, heard, inventory.as_deref(), now),
+                inventory,
                 asked: detail.and_then(Detail::asked),
+                distance: detail.and_then(Detail::distance),
             };
             (id.clone(), seen)
         });
@@ -189,7 +211,9 @@ impl Eye {
             let silent = silence(*since, now);
             let inventory = Some(Arc::clone(answer));
             let (boot, state, heard) = (None, State::Ready, *since);
-            (id.clone(), SeenHost { boot, state, heard, clock_ms: None, silent, inventory, asked: None })
+            let hearsay = BTreeSet::new();
+            let (clock_ms, asked, distance) = (None, None, None);
+            (id.clone(), SeenHost { boot, state, heard, clock_ms, silent, inventory, asked, distance, hearsay })
         });
         let links = self.links.all(LINKS);
         let configs = self.configs.all(CONFIGS);
@@ -208,6 +232,16 @@ impl Eye {
         }
     }
 
+    /// What a host says that it runs, beyond what is known of it, until it has answered or had a minute for it.
+    fn hearsay(&self, host: &HostId, heard: &Heard, known: Option<&Answer>, now: Instant) -> BTreeSet<EntityId> {
+        let since = self.details.get(host).and_then(Detail::unanswered);
+        if since.is_none_or(|since| now.duration_since(since) > DOUBT) {
+            return BTreeSet::new();
+        }
+        let ids = heard.running.iter().map(|running| &running.id);
+        ids.filter(|id| known.is_none_or(|known| !known.runs(id))).cloned().collect()
+    }
+
     /// The hosts that another wadm saw and this one did not hear.
     fn unheard(&self) -> impl Iterator<Item = (&HostId, &Remembered)> {
         self.remembered.iter().filter(|(host, _)| !self.roll.knows(host))
@@ -223,11 +257,12 @@ impl Eye {
             return Some("the lattice's store has not told its records yet".to_owned());
         }
         let remembered = || self.unheard().map(|(_, host)| silence(host.since, now));
-        let ages = || self.roll.iter().map(|(_, heard)| now.duration_since(heard.last)).chain(remembered());
-        let heard = ages().filter(|age| *age <= SUSPECT).count();
-        let is_silent = |age: Duration| age > SUSPECT && age < DOUBT;
+        let not_lost = || self.roll.iter().filter(|(host, _)| !self.lost.contains(*host));
+        let ages = || not_lost().map(|(_, heard)| now.duration_since(heard.last)).chain(remembered());
+        let heard = ages().filter(|age| *age < SUSPECT).count();
+        let is_silent = |age: Duration| age >= SUSPECT && age < DOUBT;
         // Those who fall silent together do not become suspect together.
-        let late = ages().filter(|age| is_silent(*age) || (*age > LATE && *age <= SUSPECT)).count();
+        let late = ages().filter(|age| is_silent(*age) || (*age > LATE && *age < SUSPECT)).count();
         let in_time = ages().filter(|age| *age <= LATE).count();
         // Of two hosts one is half; who hears the other one knows that it is not deaf.
         if ages().any(is_silent) && (late > in_time || (late == in_time && late > 1)) {

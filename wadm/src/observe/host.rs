@@ -1,6 +1,6 @@
 //! A host and what it runs.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -35,6 +35,8 @@ pub struct Host {
     pub seen: Seen,
     /// What it runs, or ran when it was last asked; `None` when it was never asked.
     pub inventory: Option<Inventory>,
+    /// What it runs besides, as far as its presence tells: how, and for whom, it has not said yet.
+    pub hearsay: BTreeSet<EntityId>,
 }
 
 /// Whether a host is there.
@@ -84,6 +86,8 @@ pub struct Actor {
     pub limits: Option<Limits>,
     /// The configs it was started with, in order; `None` when the host does not say.
     pub config: Option<Vec<ConfigName>>,
+    /// When it counts as ready, as it was started with; `None` when nobody said so.
+    pub readiness_rule: Option<Arc<str>>,
     /// Whether it does its work.
     pub readiness: Readiness,
     /// What it exports; `None` when not known.
@@ -142,8 +146,13 @@ pub enum Readiness {
     /// It runs, and nobody says more.
     #[default]
     Running,
-    /// It is being started or has not passed its probe yet.
+    /// It is being started.
     Starting,
+    /// It runs and is not ready yet.
+    Waiting {
+        /// Why, for people.
+        reason: String,
+    },
     /// It passed its probe.
     Ready,
     /// It does not.

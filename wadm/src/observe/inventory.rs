@@ -5,8 +5,11 @@ use std::sync::Arc;
 
 use trellis_lattice::id::EntityId;
 use trellis_lattice::message::command::StringMap;
-use trellis_lattice::message::inventory::{ComponentEntry, HostInventory, LinkState, ProviderEntry, ProviderLink};
+use trellis_lattice::message::inventory::{
+    ComponentEntry, HostInventory, LinkState, ProviderEntry, ProviderLink, Readiness as Said, ReadinessState,
+};
 use trellis_lattice::message::presence::Running;
+use trellis_lattice::message::readiness::READINESS;
 
 use super::{Actor, Capacity, Health, Inventory, Limits, LinkKey, LinkStanding, Owner, Provider, Readiness};
 
@@ -51,6 +54,27 @@ impl Answer {
         answer
     }
 
+    /// The same, of a host that says that it runs `running` and not yet how: on what is not among that nobody may rely.
+    pub(super) fn unconfirmed(&self, running: &[Running]) -> Self {
+        let ids: BTreeSet<&EntityId> = running.iter().map(|running| &running.id).collect();
+        let mut answer = self.clone();
+        let actors = answer.runs.actors.iter_mut().map(|(id, actor)| (id, &mut actor.readiness));
+        let providers = answer.runs.providers.iter_mut().map(|(id, provider)| (id, &mut provider.readiness));
+        let doubtful = actors.chain(providers).filter(|(id, _)| !ids.contains(id));
+        doubtful.for_each(|(_, readiness)| *readiness = Readiness::Starting);
+        answer
+    }
+
+    /// Whether it runs something under that id.
+    pub(super) fn runs(&self, id: &EntityId) -> bool {
+        self.runs.actors.contains_key(id) || self.runs.providers.contains_key(id)
+    }
+
+    /// Whether a command for `id` is being carried out; `None` when it does not say.
+    pub(crate) fn is_underway(&self, id: &EntityId) -> Option<bool> {
+        self.said.underway.as_ref().map(|underway| underway.contains(id))
+    }
+
     /// The highest fencing token that it knows.
     pub(super) fn fence(&self) -> u64 {
         self.said.fence.unwrap_or(0)
@@ -64,7 +88,12 @@ fn actor(entry: &ComponentEntry) -> (EntityId, Actor) {
         owner: owner(entry.annotations.as_ref()),
         limits: Some(Limits::of(entry.limits.as_ref())),
         config: None,
-        readiness: Readiness::Running,
+        readiness_rule: entry
+            .annotations
+            .as_ref()
+            .and_then(|notes| notes.get(READINESS))
+            .map(|text| text.as_str().into()),
+        readiness: entry.readiness.as_ref().map_or(Readiness::Running, readiness),
         exports: None,
     };
     (entry.id.clone(), actor)
@@ -79,6 +108,15 @@ fn provider(entry: &ProviderEntry) -> (EntityId, Provider) {
         links: entry.links.as_ref().map(|links| Arc::new(standings(links))),
     };
     (entry.id.clone(), provider)
+}
+
+fn readiness(said: &Said) -> Readiness {
+    let reason = || said.reason.clone().unwrap_or_else(|| "its host does not say why it is not ready".to_owned());
+    match said.state {
+        ReadinessState::Ready => Readiness::Ready,
+        ReadinessState::Starting => Readiness::Waiting { reason: reason() },
+        ReadinessState::Failing => Readiness::Failing { reason: reason() },
+    }
 }
 
 /// Of a link from a provider to itself, which has two entries, the worse one stands.

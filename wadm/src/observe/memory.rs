@@ -9,7 +9,7 @@ use tokio::sync::watch;
 use tokio::time::{sleep, timeout};
 use tokio_util::task::AbortOnDropHandle;
 use tracing::debug;
-use trellis_lattice::error::Result;
+use trellis_lattice::error::{Error, ErrorKind, Result};
 use trellis_lattice::id::HostId;
 use trellis_lattice::message::inventory::HostInventory;
 use trellis_lattice::store::{Expect, Key, SharedStore};
@@ -55,9 +55,12 @@ impl Memory {
         Vec::new()
     }
 
-    /// Writes down, some time soon, what `sight` shows.
-    pub(crate) fn learn(&self, sight: &Sight) {
-        let said: Said = sight.said().map(|(host, said)| (host.clone(), Arc::clone(said))).collect();
+    /// Writes down, some time soon, what `sight` shows, `completed` with what may be running besides.
+    pub(crate) fn learn(&self, sight: &Sight, completed: impl Fn(&HostId) -> Option<HostInventory>) {
+        let complete = |(host, said): (&HostId, &Arc<HostInventory>)| {
+            (host.clone(), completed(host).map_or_else(|| Arc::clone(said), Arc::new))
+        };
+        let said: Said = sight.said().map(complete).collect();
         self.said.send_if_modified(|known| {
             let is_news = known.len() != said.len() || known.iter().zip(&said).any(|(one, other)| !is_same(one, other));
             if is_news {
@@ -69,7 +72,14 @@ impl Memory {
 }
 
 fn is_same(one: (&HostId, &Arc<HostInventory>), other: (&HostId, &Arc<HostInventory>)) -> bool {
-    one.0 == other.0 && Arc::ptr_eq(one.1, other.1)
+    one.0 == other.0 && (Arc::ptr_eq(one.1, other.1) || one.1 == other.1)
+}
+
+/// Writes down at once what a host will run, before it is told to. Whoever acts next must not take it for free.
+pub(crate) async fn foretell(store: SharedStore, inventory: HostInventory) -> Result<()> {
+    let put = store.put(&key(&inventory.host_id), text_of(&inventory).into(), Expect::Any);
+    let late = |_elapsed| Err(Error::new(ErrorKind::Timeout, "the lattice's store did not answer in time"));
+    timeout(PATIENCE, put).await.unwrap_or_else(late).map(drop)
 }
 
 /// The hosts that were seen before.
@@ -99,7 +109,11 @@ async fn keep(store: SharedStore, mut heard: watch::Receiver<Said>) {
 
 /// What is kept of an inventory: all but what changes by itself.
 fn text_of(inventory: &HostInventory) -> Vec<u8> {
-    let mut kept = HostInventory { uptime_human: String::new(), uptime_seconds: 0, fence: None, ..inventory.clone() };
+    let mut kept = inventory.clone();
+    (kept.uptime_human, kept.uptime_seconds) = (String::new(), 0);
+    (kept.fence, kept.underway) = (None, None);
+    kept.breakers.clear();
+    kept.components.iter_mut().for_each(|component| component.readiness = None);
     kept.providers.iter_mut().for_each(|provider| provider.links = None);
     serde_json::to_vec(&kept).expect("an inventory has a JSON form")
 }

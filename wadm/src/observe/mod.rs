@@ -32,9 +32,9 @@ pub use self::owner::{GENERATION, LinkKey, Owned, Owner};
 
 pub use self::presence::{Believes, SUSPECT};
 
-pub(crate) use self::memory::Memory;
+pub(crate) use self::memory::{Memory, foretell};
 pub(crate) use self::owner::OWNED;
-pub(crate) use self::sight::Sight;
+pub(crate) use self::sight::{SeenHost, Sight};
 pub(crate) use self::told::{News, Told};
 pub(crate) use self::watcher::{Observer, Senses, Sign};
 
@@ -59,6 +59,26 @@ pub struct Observed {
     pub rollouts: BTreeMap<AppName, Rollout>,
     /// What came of commands that were sent and whose effect is not seen yet.
     pub attempts: BTreeMap<ActionKey, Attempt>,
+    /// Until when what was put earlier may yet appear.
+    pub late_puts: LatePuts,
+}
+
+/// Until when links and configs may yet appear that were put earlier, although nobody said what came of that: a host
+/// that was stopped in the middle carries a command out when it goes on. On the clock of [`plan`](crate::plan::plan)'s
+/// `now`.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct LatePuts {
+    /// Those of whoever acted before: of any application.
+    pub of_others: Duration,
+    /// Our own, by application.
+    pub own: BTreeMap<AppName, Duration>,
+}
+
+impl LatePuts {
+    /// Those of one application.
+    pub fn of(&self, app: &AppName) -> Duration {
+        self.own.get(app).copied().unwrap_or_default().max(self.of_others)
+    }
 }
 
 /// Whether a look at the lattice may be trusted to say that something is gone.

@@ -65,7 +65,7 @@ pub(super) struct Heard {
     expires_at: u64,
     started_at_ms: u64,
     sequence: u64,
-    running: Vec<Running>,
+    pub(super) running: Vec<Running>,
     pub(super) last: Instant,
     /// What its clock showed then.
     pub(super) clock_ms: u64,
@@ -121,7 +121,7 @@ impl Roll {
 
     /// Whether something was heard of `host` lately.
     pub(super) fn is_heard(&self, host: &HostId, now: Instant) -> bool {
-        self.0.get(host).is_some_and(|heard| now.duration_since(heard.last) <= SUSPECT)
+        self.0.get(host).is_some_and(|heard| now.duration_since(heard.last) < SUSPECT)
     }
 
     /// Forgets a host.

@@ -1,11 +1,11 @@
 //! One look at the lattice: a snapshot of what was seen, and the [`Observed`] that it makes.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::time::Instant;
-use trellis_lattice::id::{BootId, ConfigName, HostId};
+use trellis_lattice::id::{BootId, ConfigName, EntityId, HostId};
 use trellis_lattice::message::command::StringMap;
 use trellis_lattice::message::inventory::HostInventory;
 use trellis_lattice::message::link::Link;
@@ -13,7 +13,7 @@ use trellis_lattice::message::presence::State;
 
 use super::inventory::Answer;
 use super::presence::SUSPECT;
-use super::{Attempt, Capacity, Host, LinkKey, Observed, Owned, Rollout, Seen, View};
+use super::{Attempt, Capacity, Host, LatePuts, LinkKey, Observed, Owned, Rollout, Seen, View};
 use crate::clock::Clock;
 use crate::intent::AppName;
 use crate::plan::ActionKey;
@@ -44,13 +44,29 @@ pub(crate) struct SeenHost {
     pub(crate) inventory: Option<Arc<Answer>>,
     /// When that question was sent.
     pub(crate) asked: Option<Instant>,
+    /// How long the answer took.
+    pub(super) distance: Option<Duration>,
+    /// What it says it runs while it has not said how.
+    pub(super) hearsay: BTreeSet<EntityId>,
+}
+
+impl SeenHost {
+    /// Whether nothing was heard of it for so long that it may be gone.
+    pub(crate) fn is_silent(&self) -> bool {
+        self.silent >= SUSPECT
+    }
 }
 
 impl Sight {
     /// What the clocks of hosts that are heard showed, and when they said so.
     pub(crate) fn clocks(&self) -> impl Iterator<Item = (&HostId, u64, Instant)> {
-        let heard = self.hosts.iter().filter(|(_, seen)| seen.silent <= SUSPECT);
+        let heard = self.hosts.iter().filter(|(_, seen)| !seen.is_silent());
         heard.filter_map(|(host, seen)| Some((host, seen.clock_ms?, seen.heard)))
+    }
+
+    /// How long a host takes to answer; `None` when it takes no commands.
+    pub(crate) fn distance(&self, host: &HostId) -> Option<Duration> {
+        self.hosts.get(host).filter(|seen| seen.state == State::Ready)?.distance
     }
 
     /// What planning is told, with what is known of rollouts and commands.
@@ -73,6 +89,7 @@ impl Sight {
             owned: self.owned.clone(),
             rollouts,
             attempts,
+            late_puts: LatePuts::default(),
         }
     }
 
@@ -82,20 +99,21 @@ impl Sight {
     }
 
     /// What the hosts said last.
-    pub(super) fn said(&self) -> impl Iterator<Item = (&HostId, &Arc<HostInventory>)> {
+    pub(crate) fn said(&self) -> impl Iterator<Item = (&HostId, &Arc<HostInventory>)> {
         self.hosts.iter().filter_map(|(host, seen)| Some((host, &seen.inventory.as_ref()?.said)))
     }
 }
 
 fn host(id: &HostId, seen: &SeenHost, clock: Clock) -> Host {
     let state = match seen.state {
-        _ if seen.silent > SUSPECT => Seen::Silent { since: clock.at(seen.heard) },
+        _ if seen.is_silent() => Seen::Silent { since: clock.at(seen.heard) },
         State::Ready => Seen::Present,
         State::Draining | State::Gone => Seen::Leaving,
     };
     let Some(answer) = &seen.inventory else {
         let (name, labels) = (id.to_string(), StringMap::new());
-        return Host { name, labels, capacity: Capacity::default(), seen: state, inventory: None };
+        let hearsay = seen.hearsay.clone();
+        return Host { name, labels, capacity: Capacity::default(), seen: state, inventory: None, hearsay };
     };
     Host {
         name: answer.name.clone(),
@@ -103,5 +121,6 @@ fn host(id: &HostId, seen: &SeenHost, clock: Clock) -> Host {
         capacity: answer.capacity,
         seen: state,
         inventory: Some(answer.runs.clone()),
+        hearsay: seen.hearsay.clone(),
     }
 }

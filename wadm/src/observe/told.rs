@@ -63,13 +63,14 @@ fn news(name: &str, data: &Value) -> Option<News> {
 }
 
 /// After these it is worth asking.
-const OTHERS: [EventName; 6] = [
+const OTHERS: [EventName; 7] = [
     EventName::LabelsChanged,
     EventName::HealthCheckPassed,
     EventName::HealthCheckFailed,
     EventName::LinkdefSet,
     EventName::LinkdefSetFailed,
     EventName::ProviderLinksChanged,
+    EventName::ComponentReadinessChanged,
 ];
 
 /// The longest reason that is kept, in characters.

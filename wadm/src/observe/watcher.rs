@@ -205,6 +205,7 @@ impl Task {
         let now = Instant::now();
         let before = std::mem::replace(looked, now);
         self.eye.sweep(now);
+        self.eye.conclude(now);
         self.eye.time_tells(before, now)
     }
 

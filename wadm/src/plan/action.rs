@@ -104,6 +104,11 @@ pub enum Deed {
         /// The link.
         link: Link,
     },
+    /// Write a link again that is deleted along with another one; whose it is does not matter.
+    RestoreLink {
+        /// The link.
+        link: Link,
+    },
     /// Delete a link: this one, and no other one with the same source, name and package.
     DeleteLink {
         /// Which.
@@ -156,6 +161,8 @@ pub struct ScaleActor {
     pub count: u32,
     /// Its limits.
     pub limits: Limits,
+    /// When it counts as ready, as an annotation has it.
+    pub readiness: Option<Arc<str>>,
     /// Its configs, later ones win.
     pub config: Arc<[ConfigName]>,
     /// Its annotations.
@@ -184,7 +191,7 @@ impl Deed {
             Self::RecordOwned { .. } => format!("owned/{app}"),
             Self::PutConfig { name, .. } => format!("config/{name}"),
             Self::DeleteConfig { name } => format!("erase-config/{name}"),
-            Self::PutLink { link } => format!("link/{}", link_text(&LinkKey::of(link))),
+            Self::PutLink { link } | Self::RestoreLink { link } => format!("link/{}", link_text(&LinkKey::of(link))),
             Self::DeleteLink { link } => format!("erase-link/{}", link_text(link)),
             Self::ScaleActor(actor) | Self::UpdateActor(actor) => format!("actor/{}/{}", actor.host, actor.id),
             Self::StopActor { host, id, .. } => format!("stop-actor/{host}/{id}"),
@@ -200,7 +207,7 @@ impl Deed {
             Self::RecordOwned { .. } => Stage::Record,
             Self::PutConfig { .. } => Stage::Config,
             Self::StartProvider(_) => Stage::Provider,
-            Self::PutLink { .. } => Stage::Link,
+            Self::PutLink { .. } | Self::RestoreLink { .. } => Stage::Link,
             Self::ScaleActor(_) | Self::UpdateActor(_) => Stage::Actor,
             Self::StopActor { .. } | Self::StopProvider { .. } => Stage::Stop,
             Self::DeleteConfig { .. } | Self::DeleteLink { .. } => Stage::Erase,
@@ -223,6 +230,7 @@ impl fmt::Display for Action {
             Deed::PutConfig { name, .. } => write!(f, "put config {name}"),
             Deed::DeleteConfig { name } => write!(f, "delete config {name}"),
             Deed::PutLink { link } => write!(f, "put link {}", LinkKey::of(link)),
+            Deed::RestoreLink { link } => write!(f, "put link {} again", LinkKey::of(link)),
             Deed::DeleteLink { link } => write!(f, "delete link {link}"),
             Deed::ScaleActor(actor) => write!(f, "scale actor {} on {} to {}", actor.id, actor.host, actor.count),
             Deed::UpdateActor(actor) => write!(f, "update actor {} on {} to {}", actor.id, actor.host, actor.reference),

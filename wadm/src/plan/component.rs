@@ -48,6 +48,7 @@ pub(super) fn things<'a>(world: &World<'a>, subject: Subject<'_>) -> Vec<Thing<'
                 let owner = actor.owner.as_ref().filter(|_| mine(&actor.owner))?;
                 let is_current = actor.reference == component.reference
                     && actor.limits.is_none_or(|limits| limits == component.limits)
+                    && actor.readiness_rule == component.readiness
                     && same_config(&actor.config);
                 let is_here = world.entry(host).host.is_here();
                 let (reference, readiness) = (Some(&actor.reference), &actor.readiness);
@@ -128,6 +129,10 @@ impl Mover<'_, '_> {
             let target = self.placement.targets.get(&thing.host);
             if let (Readiness::Failing { reason }, true) = (thing.readiness, thing.is_here) {
                 self.course.failing.push(format!("on {}: {reason}", self.world.entry(thing.host).host.name));
+            }
+            if let (Readiness::Waiting { reason }, true) = (thing.readiness, thing.is_here && thing.is_current) {
+                let name = &self.world.entry(thing.host).host.name;
+                add(&mut self.course.troubles, &format!("on {name}: {reason}"));
             }
             if let (Some(target), true) = (target, thing.is_ready() && thing.is_current) {
                 self.course.ready += thing.count.min(target.count);
@@ -254,8 +259,8 @@ impl Mover<'_, '_> {
         match component.kind {
             Kind::Provider => Deed::StartProvider(StartProvider { host, id, reference, config, owner }),
             Kind::Actor => {
-                let limits = component.limits;
-                let actor = ScaleActor { host, id, reference, count: target.count, limits, config, owner };
+                let (limits, readiness) = (component.limits, component.readiness.clone());
+                let actor = ScaleActor { host, id, reference, count: target.count, limits, readiness, config, owner };
                 match kin {
                     Kin::Same => Deed::ScaleActor(actor),
                     Kin::Other => Deed::UpdateActor(actor),

@@ -102,6 +102,11 @@ impl<'a> Draft<'a> {
             .map(|why| format!("nothing is taken away while the view is unsettled: {why}"))
     }
 
+    /// Until when something may yet appear that `app` put earlier, if that is still to come.
+    pub(super) fn late_puts(&self, app: &AppName) -> Option<Duration> {
+        Some(self.observed.late_puts.of(app)).filter(|until| *until > self.now)
+    }
+
     /// Why the look may not be believed when it says that something is gone.
     pub(super) fn doubt(&self) -> Option<&str> {
         match &self.observed.view {

@@ -3,6 +3,7 @@
 //! Pure: the same intent, the same look and the same time give the same plan, whatever happened before.
 
 mod action;
+mod calls;
 mod component;
 mod desired;
 mod draft;
@@ -24,6 +25,7 @@ mod status;
 mod world;
 
 pub use self::action::{Action, ActionKey, Deed, ScaleActor, Stage, StartProvider};
+pub use self::calls::{Call, End, calls};
 pub use self::explain::explain;
 pub use self::outcome::{
     AppStatus, Choice, Explanation, MOST_REJECTED, Plan, Problem, ScalerKind, ScalerStatus, State, Wait,

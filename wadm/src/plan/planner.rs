@@ -16,7 +16,7 @@ use super::rollout::{self, Verdict};
 use super::shortage;
 use super::spread::Placer;
 use super::status;
-use super::world::World;
+use super::world::{HostIndex, World};
 use crate::intent::Intent;
 use crate::manifest::Patience;
 use crate::observe::{AttemptState, Observed, View};
@@ -134,6 +134,7 @@ impl<'a> Planner<'a> {
         if let Some(message) = &held {
             self.draft.problem(&app.name, &component.name, message.as_str());
         }
+        let held = held.or_else(|| self.hearsay(component));
         if placement.targets.values().any(|target| target.keep == Some(Keep::Wait)) {
             self.await_silence(subject, &running);
         }
@@ -155,6 +156,17 @@ impl<'a> Planner<'a> {
             course.given_up.extend(self.given_up(subject));
         }
         status::Result { component, placement, course, shortage }
+    }
+
+    /// Which host may run it already: nothing is started before that is known, or believed to be lost.
+    fn hearsay(&self, component: &Component) -> Option<String> {
+        let is_lost = |host: HostIndex| match (self.world.silence(host), component.patience) {
+            (Some(silence), Patience::For(limit)) => self.world.is_settled() && silence >= limit,
+            _ => false,
+        };
+        let host = *self.world.hearsay(&component.id).iter().find(|host| !is_lost(**host))?;
+        let name = &self.world.entry(host).host.name;
+        Some(format!("host {name} says that it runs {}, and has not said yet how", component.name))
     }
 
     /// Where starting it was given up, if anywhere.

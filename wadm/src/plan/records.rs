@@ -84,7 +84,8 @@ impl Records<'_> {
     /// Deletes what the ledger names and nobody wants; gives what may be struck from it once that was acknowledged.
     ///
     /// What is not to be seen is deleted as well before it is struck: the store may answer from the past, and what was
-    /// struck without having been deleted would stay for ever.
+    /// struck without having been deleted would stay for ever. And it is not struck before the last put that may be under
+    /// way is over.
     fn erase(&self, known: &Owned, draft: &mut Draft<'_>) -> Owned {
         let mut erased = Owned::default();
         let (Some(links), Some(configs)) = (&self.observed.links, &self.observed.configs) else { return erased };
@@ -98,11 +99,18 @@ impl Records<'_> {
             draft.wait(self.who.app, reason, None);
             return erased;
         }
+        let late = draft.late_puts(self.who.app);
+        if late.is_some() {
+            draft.wait(self.who.app, "links and configs that were put earlier may yet appear", late);
+        }
         // Without a host there is nobody to delete anything, and nobody who could have made it.
         let is_answered = self.observed.hosts.values().any(Host::is_here);
         let mut deleted = Vec::new();
         for key in unwanted {
             let is_seen = links.contains_key(key);
+            if late.is_some() && !is_seen {
+                continue;
+            }
             let is_sent = if is_seen || (is_answered && !self.is_replaced(key)) {
                 deleted.push(key.clone());
                 draft.propose(self.who, Deed::DeleteLink { link: key.clone() }).is_sent()
@@ -116,6 +124,9 @@ impl Records<'_> {
         self.restore(&deleted, Stage::Forget, draft);
         for name in configs_unwanted {
             let is_seen = configs.contains_key(name);
+            if late.is_some() && !is_seen {
+                continue;
+            }
             let is_sent = !(is_seen || is_answered)
                 || draft.propose(self.who, Deed::DeleteConfig { name: name.clone() }).is_sent();
             if is_sent && !is_seen {
@@ -141,7 +152,7 @@ impl Records<'_> {
         let others = deleted.iter().flat_map(|key| siblings(links, key)).filter(|(key, _)| !deleted.contains(key));
         let others: BTreeMap<&LinkKey, &Link> = others.collect();
         for link in others.into_values() {
-            draft.propose_at(self.who, stage, Deed::PutLink { link: link.clone() });
+            draft.propose_at(self.who, stage, Deed::RestoreLink { link: link.clone() });
         }
     }
 }

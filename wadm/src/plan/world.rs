@@ -26,6 +26,8 @@ pub(super) struct World<'a> {
     by_label: HashMap<(&'a str, &'a str), Vec<HostIndex>>,
     /// Where a command to start something is under way or is tried again, by kind and id.
     starts: HashMap<(Kind, &'a str), Vec<(HostIndex, &'a Attempt)>>,
+    /// Hosts that say that they run something and have not said how.
+    hearsay: HashMap<&'a EntityId, Vec<HostIndex>>,
     /// Where components that others keep apart from were placed by this plan.
     pub(super) placed: HashMap<EntityId, Vec<HostIndex>>,
 }
@@ -69,6 +71,7 @@ impl<'a> World<'a> {
             owned: HashMap::new(),
             by_label: HashMap::new(),
             starts: HashMap::new(),
+            hearsay: HashMap::new(),
             placed: HashMap::new(),
         };
         for (id, host) in &observed.hosts {
@@ -112,6 +115,9 @@ impl<'a> World<'a> {
                 self.owned.entry(&owner.app).or_default().providers.insert(id);
             }
         }
+        for id in &host.hearsay {
+            self.hearsay.entry(id).or_default().push(index);
+        }
         for (key, value) in &host.labels {
             self.by_label.entry((key, value)).or_default().push(index);
         }
@@ -130,6 +136,11 @@ impl<'a> World<'a> {
     /// Where a provider runs, or ran when its host was last heard.
     pub(super) fn providers(&self, id: &EntityId) -> &[(HostIndex, &'a Provider)] {
         self.providers.get(id).map_or(&[], Vec::as_slice)
+    }
+
+    /// Hosts that say that they run something, and have not said how.
+    pub(super) fn hearsay(&self, id: &EntityId) -> &[HostIndex] {
+        self.hearsay.get(id).map_or(&[], Vec::as_slice)
     }
 
     /// The ids of all that runs for an application.

@@ -126,6 +126,7 @@ impl Reconciler {
             self.executor.stand_down();
             self.rollouts.read().await;
             if acting.is_some() {
+                self.executor.take_over();
                 self.observer.remember(self.memory.recall().await).await;
             }
         }
@@ -136,14 +137,15 @@ impl Reconciler {
         self.executor.look(&sight);
         let intent = self.wishes.now();
         self.rollouts.follow(&intent, self.clock.at(sight.at));
-        let observed = sight.observed(self.clock, self.rollouts.known(), self.executor.attempts());
+        let mut observed = sight.observed(self.clock, self.rollouts.known(), self.executor.attempts());
+        self.executor.complete(&mut observed, &sight);
         let planned = plan(Arc::clone(&self.planner), intent, Arc::new(observed), self.clock.at(sight.at)).await;
         let Some((plan, observed)) = planned else { return acting };
         debug!(actions = plan.actions.len(), waits = plan.waits.len(), "planned");
         if acting.is_some() && self.fence.token() == acting {
             self.executor.take(&plan);
             self.rollouts.learn(&plan).await;
-            self.memory.learn(&sight);
+            self.memory.learn(&sight, |host| self.executor.completed(host));
         }
         *latest = self.next_look(&plan, sight.at);
         self.board.post(plan, acting, Look { observed, now: self.clock.at(sight.at) });

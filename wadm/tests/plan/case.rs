@@ -42,7 +42,7 @@ struct Expect {
     rejected: BTreeMap<String, String>,
     /// In so many seconds it is worth while to plan again.
     wakes_in: Option<f64>,
-    /// Before this step, what the step before started is `ready` (also when absent), `starting` or `failing`.
+    /// Before this step, what the step before started is `ready` (also when absent), `starting`, `not ready: …` or failing.
     started: Option<String>,
     /// Before this step, so many seconds go by.
     seconds: Option<f64>,
@@ -80,6 +80,7 @@ fn play(scene: &Scene, steps: &[Expect]) -> Result<(), String> {
             let readiness = match step.started.as_deref() {
                 None | Some("ready") => Readiness::Ready,
                 Some("starting") => Readiness::Starting,
+                Some(reason) if reason.starts_with("not ready: ") => Readiness::Waiting { reason: reason.to_owned() },
                 Some(reason) => Readiness::Failing { reason: reason.to_owned() },
             };
             carry_out(&mut observed, &last.actions, &readiness);

@@ -57,7 +57,14 @@ fn host() -> impl Strategy<Value = Host> {
                 add(&mut inventory, (component, whose), (count, if is_old { "old" } else { "new" }), readiness);
             }
             let capacity = Capacity { max_instances: most, ..Capacity::default() };
-            Host { name: String::new(), labels, capacity, seen, inventory: is_known.then_some(inventory) }
+            Host {
+                name: String::new(),
+                labels,
+                capacity,
+                seen,
+                inventory: is_known.then_some(inventory),
+                hearsay: [].into(),
+            }
         },
     )
 }
@@ -82,6 +89,7 @@ fn add(
             owner,
             limits: None,
             config: None,
+            readiness_rule: None,
             readiness,
             exports: None,
         };
@@ -210,7 +218,8 @@ fn takes_away(action: &Action, observed: &Observed) -> bool {
                 .and_then(|inventory| inventory.actors.get(&actor.id))
                 .is_some_and(|a| a.max_instances > actor.count)
         }
-        Deed::RecordOwned { .. } | Deed::PutConfig { .. } | Deed::PutLink { .. } | Deed::StartProvider(_) => false,
+        Deed::PutLink { .. } | Deed::RestoreLink { .. } | Deed::StartProvider(_) => false,
+        Deed::RecordOwned { .. } | Deed::PutConfig { .. } => false,
     }
 }
 
@@ -244,7 +253,7 @@ fn alike(hosts: usize, instances: u32) -> Drawn {
 fn plain_host() -> Host {
     let (labels, capacity) = (BTreeMap::new(), Capacity::default());
     let inventory = Some(Inventory::default());
-    Host { name: String::new(), labels, capacity, seen: Seen::Present, inventory }
+    Host { name: String::new(), labels, capacity, seen: Seen::Present, inventory, hearsay: [].into() }
 }
 
 fn counts(observed: &Observed) -> BTreeMap<HostId, u32> {

@@ -12,8 +12,8 @@ use trellis_lattice::message::link::Link;
 use trellis_wadm::intent::{AppIntent, AppName, Deployed, Intent};
 use trellis_wadm::manifest::Manifest;
 use trellis_wadm::observe::{
-    Actor, Attempt, AttemptState, Capacity, Health, Host, Inventory, LinkKey, LinkStanding, Observed, Owned, Owner,
-    Progress, Provider, Readiness, Rollout, Seen, View,
+    Actor, Attempt, AttemptState, Capacity, Health, Host, Inventory, LatePuts, LinkKey, LinkStanding, Observed, Owned,
+    Owner, Progress, Provider, Readiness, Rollout, Seen, View,
 };
 use trellis_wadm::plan::ActionKey;
 
@@ -48,6 +48,9 @@ pub(crate) struct Scene {
     attempt: BTreeMap<String, AttemptScene>,
     #[serde(default)]
     rollout: BTreeMap<String, RolloutScene>,
+    /// For how many seconds what an application put earlier may yet appear.
+    #[serde(default)]
+    late_puts: BTreeMap<String, f64>,
 }
 
 fn ten_thousand() -> f64 {
@@ -116,6 +119,9 @@ pub(crate) struct HostScene {
     pub(crate) labels: StringMap,
     /// For so many seconds.
     silent: Option<f64>,
+    /// What its presence says that it runs, while it has not said how.
+    #[serde(default)]
+    hearsay: Vec<String>,
     #[serde(default)]
     leaving: bool,
     /// It did not say yet what it runs.
@@ -205,7 +211,13 @@ impl Scene {
                 .then(|| self.owned.iter().map(|(app, owned)| (app_name(app), owned.observed())).collect()),
             rollouts: rollouts.collect(),
             attempts: self.attempt.iter().map(|(key, attempt)| (self.key(key), attempt.observed(self.now()))).collect(),
+            late_puts: LatePuts { own: self.late_puts().collect(), ..LatePuts::default() },
         }
+    }
+
+    fn late_puts(&self) -> impl Iterator<Item = (AppName, Duration)> {
+        let until = |seconds: f64| self.now() + Duration::from_secs_f64(seconds);
+        self.late_puts.iter().map(move |(app, seconds)| (app_name(app), until(*seconds)))
     }
 
     /// `actor/a/shop-cart` with the id of host `a`.
@@ -302,6 +314,7 @@ impl HostScene {
                 (None, false) => Seen::Present,
             },
             inventory: (!self.unknown).then_some(inventory),
+            hearsay: self.hearsay.iter().map(|id| EntityId::parse(id).expect("an id")).collect(),
         }
     }
 
@@ -349,7 +362,19 @@ fn words(text: &str) -> Words {
 
 fn actor(text: &str) -> (EntityId, Actor) {
     let Words { id, reference, count: max_instances, owner, readiness } = words(text);
-    (id, Actor { reference, max_instances, owner, limits: None, config: None, readiness, exports: None })
+    (
+        id,
+        Actor {
+            reference,
+            max_instances,
+            owner,
+            limits: None,
+            config: None,
+            readiness_rule: None,
+            readiness,
+            exports: None,
+        },
+    )
 }
 
 /// `<source> -> <target> <namespace>:<package>/<interface> [once] up|pending|failed: <reason>`.

@@ -1,7 +1,7 @@
 //! A model of the world: what becomes of a look when actions are carried out.
 
 use trellis_wadm::observe::{Actor, LinkKey, Observed, Provider, Readiness};
-use trellis_wadm::plan::{Action, Deed, ScaleActor, Stage};
+use trellis_wadm::plan::{Action, Deed, ScaleActor};
 
 /// Carries out all of `actions`, with what is started or replaced then being as `readiness` says.
 pub(crate) fn carry_out(observed: &mut Observed, actions: &[Action], readiness: &Readiness) {
@@ -25,8 +25,11 @@ fn apply(observed: &mut Observed, action: &Action, readiness: &Readiness) {
         Deed::PutLink { link } => {
             let (key, links) = (LinkKey::of(link), observed.links.as_mut().expect("read"));
             let is_recorded = observed.owned.as_ref().expect("read")[&action.app].links.contains(&key);
-            assert!(is_recorded || others_again(action), "{key} is recorded before");
+            assert!(is_recorded, "{key} is recorded before");
             links.insert(key, link.clone());
+        }
+        Deed::RestoreLink { link } => {
+            observed.links.as_mut().expect("read").insert(LinkKey::of(link), link.clone());
         }
         Deed::DeleteLink { link } => {
             // As lattice v1 deletes: whatever the target is.
@@ -69,13 +72,9 @@ fn scale(observed: &mut Observed, actor: &ScaleActor, readiness: &Readiness) {
         owner: Some(actor.owner.clone()),
         limits: Some(actor.limits),
         config: Some(actor.config.to_vec()),
+        readiness_rule: actor.readiness.clone(),
         readiness: if is_new { readiness.clone() } else { kept },
         exports: None,
     };
     actors.insert(actor.id.clone(), scaled);
-}
-
-/// Whether this puts a link again that went with another one.
-fn others_again(action: &Action) -> bool {
-    action.stage == Stage::Forget
 }

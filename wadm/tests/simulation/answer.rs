@@ -226,6 +226,7 @@ impl Answer<'_> {
             revision: 0,
             max_instances: run.count,
             limits: None,
+            readiness: None,
         });
         let providers = of(Kind::Provider).map(|(id, run)| ProviderEntry {
             id: id.clone(),
@@ -246,6 +247,8 @@ impl Answer<'_> {
             providers: providers.collect(),
             capacity: None,
             fence: Some(host.fence),
+            breakers: Vec::new(),
+            underway: Some(host.underway.clone()),
         }
     }
 }
@@ -270,10 +273,18 @@ impl Made {
 }
 
 impl Work {
+    /// Takes it on.
+    pub(crate) fn begin(&self, machine: &Machine) {
+        machine.site.ground.truth().host(&machine.id).underway.push(self.id.clone());
+    }
+
     /// Does it, and gives the event that tells of it.
     pub(crate) fn carry_out(self, machine: &Machine) -> (EventName, Value) {
         let Self { id, run, kind } = self;
         let mut truth = machine.site.ground.truth();
+        let underway = &mut truth.host(&machine.id).underway;
+        let at = underway.iter().position(|other| *other == id).expect("it was taken on");
+        underway.remove(at);
         if let Some(why) = run.as_ref().and_then(|run| defect(&run.reference)) {
             truth.note(&format!("{} cannot start {id}: {why}", machine.name));
             return failed(machine, &id, kind, &why);

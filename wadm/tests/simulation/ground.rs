@@ -57,6 +57,8 @@ pub(crate) struct HostTruth {
     /// When its health or its connection last changed.
     pub(crate) since: Duration,
     pub(crate) runs: BTreeMap<EntityId, Run>,
+    /// What it carries out commands for.
+    pub(crate) underway: Vec<EntityId>,
     /// The highest token it has seen; on its disk.
     pub(crate) fence: u64,
 }

@@ -73,6 +73,7 @@ impl Machine {
             is_cut: false,
             since: Duration::ZERO,
             runs: [].into(),
+            underway: Vec::new(),
             fence: 0,
         };
         site.ground.truth().hosts.insert(id.clone(), truth);
@@ -97,7 +98,10 @@ impl Machine {
         }
         let leases = self.site.store.watch(LEASE_KEY).await.expect("the store is open");
         let (pace, paced) = watch::channel(Pace::Runs);
-        self.site.ground.truth().set(&self.id, |host| host.health = Health::Up);
+        self.site.ground.truth().set(&self.id, |host| {
+            host.health = Health::Up;
+            host.underway.clear();
+        });
         let task = Task {
             machine: self.clone(),
             transport,
@@ -229,6 +233,7 @@ impl Task {
             self.event(name, data).await;
         }
         if let Some(work) = answer.work {
+            work.begin(&self.machine);
             let takes = Duration::from_millis(self.dice.random_range(1..120));
             self.works.push(Box::pin(async move {
                 sleep(takes).await;

@@ -22,9 +22,6 @@ const UNDERWAY: Duration = Duration::from_millis(350);
 /// For how long after it was sent a command may be taken by the host that it is for.
 const LONGEST_WAY: Duration = Duration::from_secs(6);
 
-/// How far the clocks of hosts differ at most. What any host may take counts by the clock that is furthest on.
-const CLOCK_SPREAD: Duration = Duration::from_secs(10);
-
 /// How much is excused while things go wrong.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) enum Strictness {
@@ -38,8 +35,7 @@ pub(crate) enum Strictness {
 /// A host took a command that was for it, or for any host.
 pub(crate) fn taken(truth: &mut Truth, host: &str, noun: &str, command: &[u8]) {
     let now = truth.elapsed();
-    let longest = if ["link", "config"].contains(&noun) { LONGEST_WAY + CLOCK_SPREAD } else { LONGEST_WAY };
-    if let Some(sent) = truth.sent.get(command).filter(|sent| now > **sent + longest) {
+    if let Some(sent) = truth.sent.get(command).filter(|sent| now > **sent + LONGEST_WAY) {
         let age = (now - *sent).as_secs();
         truth.violation(format!("{host} took a command of {noun} that was sent {age} s ago"));
     }

@@ -101,6 +101,14 @@ fn a_wadm_may_be_killed_at_each_effect_of_a_deploy() {
 }
 
 #[test]
+fn hosts_that_are_lost_one_by_one_are_replaced_soon_each_time() {
+    for seed in 0..4 {
+        let outcome = Scenario::new(Kind::Calm, seed).lose_one_by_one();
+        assert!(outcome.violations.is_empty(), "seed {seed}: {:#?}\n{}", outcome.violations, outcome.trace);
+    }
+}
+
+#[test]
 fn the_same_seed_gives_the_same_trace_byte_for_byte() {
     for kind in Kind::ALL {
         let [one, other] = [(); 2].map(|()| Scenario::new(kind, 7).run().trace);

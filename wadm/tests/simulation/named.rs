@@ -25,6 +25,23 @@ const NAMED: &[(Kind, u64, &str)] = &[
         "a wadm that took over did not know hosts that only the one before had heard; and a link that the store did not \
          show was struck from the ledger, and stayed",
     ),
+    (
+        Kind::Hang,
+        36,
+        "a config was put by a host that had been stopped, long after it was deleted: it counted by the fastest clock",
+    ),
+    (Kind::Hang, 290, "the same, within the time for which it counts by its own clock"),
+    (
+        Kind::Everything,
+        128,
+        "a host that was heard by a new wadm and cut off before it answered was taken for one that runs nothing",
+    ),
+    (Kind::Everything, 205, "hosts that were cut off while a start was under way were taken for hosts without it"),
+    (Kind::Everything, 279, "a command to any host was sent when no clock was known, and counted for ever"),
+    (Kind::Past, 49, "a wadm that saw the past made what its real ledger did not name any more"),
+    (Kind::Past, 131, "the same"),
+    (Kind::Past, 236, "the same, after it had struck the ledger itself"),
+    (Kind::Loss, 205, "that a start had failed was lost on the way, and was waited for for two minutes"),
 ];
 
 /// Those of a kind.

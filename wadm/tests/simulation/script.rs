@@ -107,10 +107,22 @@ impl Scenario {
 
     /// Runs it to its end, on a runtime of its own whose clock moves only when everybody waits.
     pub(crate) fn run(self) -> Outcome {
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build();
-        runtime.expect("a runtime").block_on(async { Play::open(self).await.run().await })
+        runtime().block_on(async { Play::open(self).await.run().await })
+    }
+
+    /// The same lattice, which loses half of its hosts, one by one.
+    pub(crate) fn lose_one_by_one(self) -> Outcome {
+        runtime().block_on(async { Play::open(self).await.lose_one_by_one().await })
     }
 }
+
+fn runtime() -> tokio::runtime::Runtime {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build();
+    runtime.expect("a runtime")
+}
+
+/// How long it takes at most until what a lost host ran is started elsewhere, and the host itself is believed to be lost.
+const SOON: Duration = Duration::from_secs(15);
 
 /// For how long things happen.
 const ACT: Duration = Duration::from_secs(50);
@@ -201,7 +213,7 @@ impl Play {
         }
     }
 
-    async fn run(mut self) -> Outcome {
+    async fn begin(&mut self) {
         for slot in 0..self.slots.len() {
             self.boot(slot).await;
         }
@@ -210,6 +222,23 @@ impl Play {
             self.start(seat).await;
         }
         self.deploy_first();
+    }
+
+    /// Hosts are lost for good one after the other, each a while after the one before: every time what they ran is
+    /// started elsewhere soon.
+    async fn lose_one_by_one(mut self) -> Outcome {
+        self.begin().await;
+        self.pass(Instant::now() + SOON).await;
+        for at in [1, 2, 3] {
+            self.slots[at].host.take().expect("it runs").kill();
+            self.pass(Instant::now() + SOON).await;
+            judge::quiet(&mut self.site.ground.truth());
+        }
+        self.outcome()
+    }
+
+    async fn run(mut self) -> Outcome {
+        self.begin().await;
         let end = Instant::now() + ACT;
         while Instant::now() < end {
             let pause = Duration::from_millis(self.dice.random_range(200..4_000));
@@ -220,7 +249,10 @@ impl Play {
             }
         }
         self.all_is_well().await;
-        self.pass(Instant::now() + CALM).await;
+        self.pass(Instant::now() + CALM / 3).await;
+        // Who is killed now would be at work anew when all has to be still.
+        self.seats.iter().for_each(|seat| seat.fuse.spare());
+        self.pass(Instant::now() + CALM * 2 / 3).await;
         if self.is_noticed() {
             return self.outcome();
         }

@@ -8,13 +8,16 @@ use clap::{Args, Subcommand};
 use trellis_wadm::api::{Client, DeleteResult, DeployResult, GetResult, Request, StatusResult};
 
 use crate::context::Context;
+use crate::output::{describe, say};
 
 pub(crate) mod file;
+mod fit;
 mod plan;
 mod show;
 pub(crate) mod wait;
 
 use self::file::File;
+use self::plan::Preview;
 use self::wait::Wait;
 
 /// How long wadm may take to answer.
@@ -35,7 +38,13 @@ enum What {
         file: PathBuf,
     },
     /// Show what deploying a manifest, or a version that wadm has, would do
-    Plan(Subject),
+    Plan {
+        #[command(flatten)]
+        subject: Subject,
+        /// Fail if it has problems, or if callers and targets would not fit together
+        #[arg(long)]
+        check: bool,
+    },
     /// Deploy a manifest, or a version that wadm has
     Deploy(Deploy),
     /// Show how applications stand
@@ -108,8 +117,20 @@ struct Deploy {
     /// Show what it would do, and do nothing
     #[arg(long)]
     plan: bool,
+    /// Deploy it although callers and targets would not fit together
+    #[arg(long)]
+    force: bool,
     #[command(flatten)]
     wait: Wait,
+}
+
+/// What becomes of a plan that has something wrong.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Check {
+    /// It is shown.
+    Show,
+    /// It is shown, and the command fails.
+    Fail,
 }
 
 pub(crate) async fn run(context: &Context, arguments: AppArgs) -> anyhow::Result<()> {
@@ -125,8 +146,11 @@ pub(crate) async fn run(context: &Context, arguments: AppArgs) -> anyhow::Result
 async fn act(context: &Context, client: &Client, what: What) -> anyhow::Result<()> {
     match what {
         What::Validate { .. } => Ok(()),
-        What::Plan(subject) => plan::show(context, client, &subject).await,
-        What::Deploy(deploy) if deploy.plan => plan::show(context, client, &deploy.subject).await,
+        What::Plan { subject, check } => {
+            let check = if check { Check::Fail } else { Check::Show };
+            plan::show(context, client, &subject, check).await
+        }
+        What::Deploy(deploy) if deploy.plan => plan::show(context, client, &deploy.subject, Check::Show).await,
         What::Deploy(deploy) => self::deploy(context, client, &deploy).await,
         What::Status { app: Some(app) } => show::status(context, client, &app).await,
         What::Status { app: None } | What::List => show::list(context, client).await,
@@ -148,6 +172,13 @@ async fn act(context: &Context, client: &Client, what: What) -> anyhow::Result<(
 }
 
 async fn deploy(context: &Context, client: &Client, deploy: &Deploy) -> anyhow::Result<()> {
+    if !deploy.force {
+        match Preview::of(context, client, &deploy.subject).await {
+            Ok(preview) => preview.require_fit()?,
+            // A wadm that cannot plan now may deploy all the same.
+            Err(error) => say(format_args!("note: not checked whether callers fit: {}", describe(&error))),
+        }
+    }
     let (app, version) = match File::find(&deploy.subject.subject)? {
         Some(file) => {
             let put = file.put(client).await?;

@@ -1,25 +1,74 @@
-//! `trellis app plan`: what would change, who would be allowed what, and which hosts would do it, and why.
+//! `trellis app plan`: what would change, who would be allowed what, whether callers and targets would still fit, and
+//! which hosts would do it, and why.
 
+use anyhow::bail;
+use serde::Serialize;
 use trellis_wadm::api::{Client, Difference, ExplanationInfo, Grant, PlanReply};
 
 use super::file::File;
-use super::{Subject, found, request};
+use super::fit::{self, Fit};
+use super::{Check, Subject, found, request};
 use crate::context::Context;
+use crate::output::say;
 
-/// Shows what deploying `subject` would do.
-pub(super) async fn show(context: &Context, client: &Client, subject: &Subject) -> anyhow::Result<()> {
-    let reply = match File::find(&subject.subject)? {
-        Some(file) => client.plan(file.to_json()).await?,
-        None => client.plan_version(&subject.subject, &request(subject.version.clone())).await?,
-    };
-    found(reply.result, &reply.message)?;
-    context.output.result(&reply, text(&reply))
+/// What deploying something would do.
+#[derive(Debug, Serialize)]
+pub(super) struct Preview {
+    #[serde(flatten)]
+    plan: PlanReply,
+    /// Whether actors that call each other fit together, as far as one of them is new.
+    compatibility: Vec<Fit>,
 }
 
-fn text(plan: &PlanReply) -> String {
+impl Preview {
+    /// What deploying `subject` would do.
+    pub(super) async fn of(context: &Context, client: &Client, subject: &Subject) -> anyhow::Result<Self> {
+        let plan = match File::find(&subject.subject)? {
+            Some(file) => client.plan(file.to_json()).await?,
+            None => client.plan_version(&subject.subject, &request(subject.version.clone())).await?,
+        };
+        found(plan.result, &plan.message)?;
+        let compatibility = fit::check(context, &plan.calls).await;
+        Ok(Self { plan, compatibility })
+    }
+
+    /// Refuses to go on when calls would fail afterwards; says what else is to know.
+    pub(super) fn require_fit(&self) -> anyhow::Result<()> {
+        let broken = lines(self.compatibility.iter().filter(|fit| fit.is_broken()));
+        if !broken.is_empty() {
+            bail!(
+                "callers and targets would not fit together:\n  {}\ndeploy what fits together in one manifest, or add \
+                 --force if these calls may fail",
+                broken.join("\n  ")
+            );
+        }
+        let doubtful = lines(self.compatibility.iter().filter(|fit| fit.is_doubtful()));
+        doubtful.iter().for_each(|line| say(format_args!("note: {line}")));
+        Ok(())
+    }
+}
+
+/// Shows what deploying `subject` would do.
+pub(super) async fn show(context: &Context, client: &Client, subject: &Subject, check: Check) -> anyhow::Result<()> {
+    let preview = Preview::of(context, client, subject).await?;
+    context.output.result(&preview, text(&preview))?;
+    let broken = preview.compatibility.iter().filter(|fit| fit.is_broken()).count();
+    let problems = preview.plan.problems.len();
+    if check == Check::Fail && broken + problems > 0 {
+        bail!("{problems} problems, and {broken} contracts that would not fit");
+    }
+    Ok(())
+}
+
+fn lines<'f>(fits: impl Iterator<Item = &'f Fit>) -> Vec<String> {
+    fits.map(ToString::to_string).collect()
+}
+
+fn text(Preview { plan, compatibility }: &Preview) -> String {
     let mut lines = vec![format!("application {}", plan.name)];
     difference(&plan.difference, &mut lines);
     section("permissions", permissions(&plan.difference), &mut lines);
+    section("compatibility", self::lines(compatibility.iter()), &mut lines);
     section("actions", plan.actions.clone(), &mut lines);
     section("placement", plan.explanations.iter().flat_map(placement).collect(), &mut lines);
     section("waits", plan.waits.clone(), &mut lines);

@@ -14,7 +14,7 @@ mod types;
 pub(crate) mod wave;
 
 pub(crate) use flat::{Flat, Leaf};
-pub(crate) use types::{FuncType, Type, Unsupported};
+pub(crate) use types::{FuncType, MAX_DEPTH, MAX_NODES, Type, Unsupported};
 
 /// The arguments of an invocation, or the value of an answer.
 #[derive(Debug, Clone)]

@@ -8,9 +8,9 @@ use trellis_lattice::contract::Signature;
 use wasmtime::component::types::{self as wasm, ComponentFunc};
 
 /// Nodes that the types of one function may have: nesting multiplies them.
-const MAX_NODES: usize = 10_000;
+pub(crate) const MAX_NODES: usize = 10_000;
 /// How deep the types of one function may nest.
-const MAX_DEPTH: usize = 64;
+pub(crate) const MAX_DEPTH: usize = 64;
 
 /// The type of a value that can travel.
 #[derive(Debug, Clone, PartialEq, Eq)]

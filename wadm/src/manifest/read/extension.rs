@@ -5,8 +5,8 @@ use super::fields::Fields;
 use super::scalar::{list, quantity, text, texts, whole, word};
 use crate::manifest::document::Node;
 use crate::manifest::extension::{
-    AntiAffinity, Breaker, Limits, Readiness, Requests, Resilience, Resources, Rollback, Rollout, Route, Routes,
-    Strength, Taint, Tolerations,
+    AntiAffinity, Breaker, HttpProbe, Limits, Readiness, Requests, Resilience, Resources, Rollback, Rollout, Route,
+    Routes, Strength, Taint, Tolerations,
 };
 
 /// `resources`.
@@ -40,8 +40,20 @@ pub(super) fn readiness(reader: &mut Reader, node: &Node) -> Option<Readiness> {
     let mut fields = Fields::of(reader, node, "readiness")?;
     let settle = fields.optional("settle", quantity);
     let deadline = fields.optional("deadline", quantity);
+    let http = fields.optional("http", http_probe);
     fields.end();
-    Some(Readiness { settle, deadline })
+    Some(Readiness { settle, deadline, http })
+}
+
+fn http_probe(reader: &mut Reader, node: &Node) -> Option<HttpProbe> {
+    let mut fields = Fields::of(reader, node, "http of a readiness")?;
+    let path = fields.required("path", text);
+    let host = fields.optional("host", text);
+    let status = fields.optional("status", whole);
+    let every = fields.optional("every", quantity);
+    let timeout = fields.optional("timeout", quantity);
+    fields.end();
+    Some(HttpProbe { path: path?, host, status, every, timeout })
 }
 
 /// `antiaffinity`.

@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::{Check, Path, is_label_key};
 use crate::manifest::component::{Component, Kind};
 use crate::manifest::document::shown;
-use crate::manifest::extension::{AntiAffinity, Readiness, Resources, Rollout, Tolerations};
+use crate::manifest::extension::{AntiAffinity, HttpProbe, Readiness, Resources, Rollout, Tolerations};
 use crate::manifest::quantity::{Amount, ByteSize, Span};
 use crate::manifest::read::suggestion;
 use crate::manifest::scaler::{Scaler, Trait};
@@ -13,6 +13,8 @@ use crate::manifest::scaler::{Scaler, Trait};
 const MAX_INSTANCES: u32 = 100_000;
 const MAX_WEIGHT: u32 = 1_000_000;
 const MAX_SPREADS: usize = 1_000;
+/// An actor is not asked more often than that whether it is ready.
+const MIN_EVERY: Duration = Duration::from_millis(100);
 /// A page of linear memory: with less, nothing runs.
 const PAGE: ByteSize = ByteSize(64 * 1024);
 
@@ -23,7 +25,7 @@ impl<'a> Check<'a> {
             Trait::SpreadScaler(scaler) | Trait::DaemonScaler(scaler) => self.scaler(path, scaler),
             Trait::Link(link) => self.link(path, component, link),
             Trait::Resources(resources) => self.resources(path, component.kind, resources),
-            Trait::Readiness(readiness) => self.readiness(path, readiness),
+            Trait::Readiness(readiness) => self.readiness(path, component.kind, readiness),
             Trait::AntiAffinity(anti_affinity) => self.anti_affinity(path, anti_affinity),
             Trait::Tolerations(tolerations) => self.tolerations(path, tolerations),
             Trait::Rollout(rollout) => self.rollout(path, rollout),
@@ -88,8 +90,16 @@ impl<'a> Check<'a> {
         }
     }
 
-    fn readiness(&mut self, path: &Path, readiness: &Readiness) {
+    fn readiness(&mut self, path: &Path, kind: Kind, readiness: &Readiness) {
         self.above_zero(path.key("deadline"), readiness.deadline);
+        match &readiness.http {
+            Some(_) if kind == Kind::Provider => {
+                let help = "remove it: its links say whether it does its work";
+                self.note(path.key("http"), "a provider is not asked by HTTP whether it is ready", help);
+            }
+            Some(probe) => self.http_probe(&path.key("http"), probe),
+            None => {}
+        }
         if let (Some(settle), Some(deadline)) = (readiness.settle, readiness.deadline)
             && settle >= deadline
         {
@@ -97,6 +107,27 @@ impl<'a> Check<'a> {
                 format!("it could never be ready: it has to settle for {settle}, and be ready within {deadline}");
             self.note(path.key("deadline"), message, "use a longer deadline");
         }
+    }
+
+    fn http_probe(&mut self, path: &Path, probe: &HttpProbe) {
+        let is_printable = |text: &str| (1..=1_024).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_graphic());
+        if !probe.path.starts_with('/') || !is_printable(&probe.path) || probe.path.contains('#') {
+            let message = format!("`{}` is no path of a request", shown(&probe.path));
+            self.note(path.key("path"), message, "write a path that begins with `/`, e.g. `/healthz`");
+        }
+        if let Some(host) = probe.host.as_deref().filter(|host| !is_printable(host) || host.contains('/')) {
+            let help = "write a host name, e.g. `shop.example.com`";
+            self.note(path.key("host"), format!("`{}` is no host", shown(host)), help);
+        }
+        if let Some(status) = probe.status.filter(|status| !(200..=599).contains(status)) {
+            let help = "write the status that means ready, from 200 to 599";
+            self.note(path.key("status"), format!("{status} is no status of an answer"), help);
+        }
+        if let Some(every) = probe.every.filter(|every| every.0 < MIN_EVERY) {
+            let help = "each request takes an instance: ask every `1s` or less often";
+            self.note(path.key("every"), format!("{every} is too often"), help);
+        }
+        self.above_zero(path.key("timeout"), probe.timeout);
     }
 
     fn anti_affinity(&mut self, path: &Path, anti_affinity: &'a AntiAffinity) {

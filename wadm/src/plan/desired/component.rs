@@ -4,11 +4,12 @@ use std::time::Duration;
 
 use trellis_lattice::id::EntityId;
 use trellis_lattice::message::command::StringMap;
+use trellis_lattice::message::readiness::{HttpProbe, Rule};
 
 use super::configs::Configs;
 use super::model::{Apart, Component, Group, Mode, Needs, RolloutRule, Scaler};
 use crate::intent::AppName;
-use crate::manifest::{self, Amount, Patience, Rollback, Source, Spread, Trait};
+use crate::manifest::{self, Amount, Kind, Patience, Rollback, Source, Spread, Trait};
 use crate::observe::Limits;
 use crate::plan::name;
 use crate::plan::outcome::ScalerKind;
@@ -19,6 +20,15 @@ const PATIENCE: Duration = Duration::from_millis(2_500);
 
 /// How long a rollout may take unless the manifest says otherwise.
 const DEADLINE: Duration = Duration::from_secs(600);
+
+/// How long a start may take until it is ready unless the manifest says otherwise.
+const READY_WITHIN: Duration = Duration::from_secs(60);
+
+/// How often an actor is asked whether it is ready unless the manifest says otherwise.
+const PROBED_EVERY: Duration = Duration::from_secs(5);
+
+/// How long its answer may take unless the manifest says otherwise.
+const PROBE_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// The share of a group that says none.
 const WEIGHT: u32 = 100;
@@ -41,6 +51,7 @@ pub(super) fn component(
         scalers: Vec::new(),
         needs: Needs::default(),
         limits: Limits::default(),
+        readiness: None,
         most_on_host: None,
         apart: Vec::new(),
         tolerated: Vec::new(),
@@ -86,8 +97,26 @@ fn apply(item: &Trait, component: &mut Component, app: &AppName, ids: &impl Fn(&
             component.patience = tolerations.silence.unwrap_or(component.patience);
         }
         Trait::Rollout(rollout) => component.rollout = rule(rollout, rollout.rollback),
-        Trait::Link(_) | Trait::Readiness(_) | Trait::Resilience(_) | Trait::Routes(_) => {}
+        Trait::Readiness(readiness) if component.kind == Kind::Actor => {
+            component.readiness = Some(rule_of(readiness).to_text().into());
+        }
+        Trait::Readiness(_) => {}
+        Trait::Link(_) | Trait::Resilience(_) | Trait::Routes(_) => {}
     }
+}
+
+fn rule_of(readiness: &manifest::Readiness) -> Rule {
+    let ms = |span: Option<manifest::Span>, default: Duration| {
+        u64::try_from(span.map_or(default, |span| span.0).as_millis()).unwrap_or(u64::MAX)
+    };
+    let http = readiness.http.as_ref().map(|probe| HttpProbe {
+        path: probe.path.clone(),
+        host: probe.host.clone(),
+        status: probe.status.and_then(|status| u16::try_from(status).ok()),
+        every_ms: ms(probe.every, PROBED_EVERY),
+        timeout_ms: ms(probe.timeout, PROBE_TIMEOUT),
+    });
+    Rule { http, settle_ms: ms(readiness.settle, Duration::ZERO), deadline_ms: ms(readiness.deadline, READY_WITHIN) }
 }
 
 fn rule(rollout: &manifest::Rollout, rollback: Rollback) -> RolloutRule {

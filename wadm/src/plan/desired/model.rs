@@ -58,6 +58,8 @@ pub(in crate::plan) struct Component {
     pub(in crate::plan) scalers: Vec<Scaler>,
     pub(in crate::plan) needs: Needs,
     pub(in crate::plan) limits: Limits,
+    /// When it counts as ready, as an annotation has it.
+    pub(in crate::plan) readiness: Option<Arc<str>>,
     /// The most instances on one host.
     pub(in crate::plan) most_on_host: Option<u32>,
     pub(in crate::plan) apart: Vec<Apart>,
