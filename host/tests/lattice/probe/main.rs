@@ -50,14 +50,18 @@ impl Probe {
             "panic" => panic!("on request"),
             "stop" => {
                 kill_process(getpid(), Signal::STOP).expect("stopped");
-                Ok("continued".to_owned())
+                // The signal need not have come to every thread yet.
+                std::future::pending().await
             }
             "never" => std::future::pending().await,
             "pid" => Ok(std::process::id().to_string()),
             "config" => Ok(self.environment.config.get(rest).cloned().unwrap_or_default()),
             "fork" => {
-                let child = std::process::Command::new("/bin/sleep").arg("1000").spawn().expect("sleep runs");
-                Ok(child.id().to_string())
+                // The shell is gone at once, and what it leaves behind is nobody's child.
+                let mut shell = std::process::Command::new("/bin/sh");
+                let output = shell.args(["-c", "/bin/sleep 1000 >/dev/null 2>&1 & echo $!"]).output();
+                let printed = output.expect("sh runs").stdout;
+                Ok(String::from_utf8_lossy(&printed).trim().to_owned())
             }
             "flood" => {
                 flood();
