@@ -22,7 +22,7 @@ fn an_application_asks_and_answers_by_messages_on_one_box() {
     let (status, reason) = lattice.get("/tell/elsewhere?x");
     assert!(status == 502 && reason.contains("publish"), "{status} {reason}");
     let call = r#"wasmcloud:messaging/handler.handle-message({subject: "greet.x", body: [255], reply-to: none})"#;
-    let said = lattice.run(&["call", "listener", call]);
+    let said = lattice.run(&["call", "greetings-listener", call]);
     assert!(said.contains("not text"), "{said}");
 }
 

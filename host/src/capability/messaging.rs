@@ -3,7 +3,7 @@
 //! Both ways are typed, because the body of a message is a list of bytes.
 
 use std::pin::Pin;
-use std::sync::LazyLock;
+use std::sync::{Arc, LazyLock};
 
 use bytes::Bytes;
 use serde::Serialize;
@@ -78,10 +78,11 @@ async fn send<T: DeserializeOwned>(
     params: &impl Serialize,
 ) -> wasmtime::Result<Result<T, String>> {
     let scope = &store.data().scope;
+    let guest = Arc::clone(&scope.guest);
     let context = scope.context.nested();
     let deadline = context.deadline;
     let call = Call {
-        source: scope.guest.id.clone(),
+        source: guest.id.clone(),
         link: scope.link_for(&CONSUMER_INTERFACE),
         interface: CONSUMER_INTERFACE.clone(),
         function: function.into(),
@@ -90,7 +91,7 @@ async fn send<T: DeserializeOwned>(
         args: Args::from(sdk::wire::encode(params)?),
         body: Body::Empty,
     };
-    let answer = timeout_at(deadline, scope.guest.router.call(call)).await;
+    let answer = timeout_at(deadline, guest.router.call(call)).await;
     match answer.unwrap_or_else(|_| Err(CallError::deadline("no answer from the messaging provider"))) {
         Ok(answer) => Ok(sdk::wire::decode(&answer.value.into_provider()?)?),
         Err(error) if [CallErrorKind::Deadline, CallErrorKind::Cancelled].contains(&error.kind) => Err(error.into()),
@@ -109,7 +110,9 @@ pub(crate) type WireCall = for<'a> fn(
 /// How the export `name` of `interface` is called, if it is `handle-message`.
 pub(crate) fn call_of(interface: &Interface, name: &str, ty: &FuncType) -> Option<WireCall> {
     let is_handler = interface.without_version() == HANDLER_INTERFACE.without_version();
-    (is_handler && name == function::HANDLE_MESSAGE && ty.to_string() == HANDLE_MESSAGE_TYPE).then_some(handle_message)
+    let is_it = is_handler && name == function::HANDLE_MESSAGE && ty.to_string() == HANDLE_MESSAGE_TYPE;
+    let call: WireCall = handle_message;
+    is_it.then_some(call)
 }
 
 fn handle_message<'a>(

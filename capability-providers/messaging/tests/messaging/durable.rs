@@ -87,7 +87,7 @@ async fn a_message_that_fails_too_often_goes_where_dead_letters_go(backend: Back
                 match text(&message).as_str() {
                     "poison" => {
                         let n = seen.fetch_add(1, Ordering::SeqCst);
-                        if n % 2 == 0 { Ok(Err("no".into())) } else { Err(CallError::trap("trapped")) }
+                        if n.is_multiple_of(2) { Ok(Err("no".into())) } else { Err(CallError::trap("trapped")) }
                     }
                     _ => {
                         tx.send(text(&message)).unwrap();
@@ -123,7 +123,7 @@ async fn an_absent_handler_costs_no_message(backend: Backend) {
             let n = seen.fetch_add(1, Ordering::SeqCst);
             async move {
                 match n {
-                    0..10 if n % 2 == 0 => Err(CallError::no_target("nobody runs it")),
+                    0..10 if n.is_multiple_of(2) => Err(CallError::no_target("nobody runs it")),
                     0..10 => Err(CallError::overloaded("no room", Duration::from_millis(1))),
                     _ => Ok(Ok(())),
                 }
