@@ -77,7 +77,8 @@ fn is_same(one: (&HostId, &Arc<HostInventory>), other: (&HostId, &Arc<HostInvent
 
 /// Writes down at once what a host will run, before it is told to. Whoever acts next must not take it for free.
 pub(crate) async fn foretell(store: SharedStore, inventory: HostInventory) -> Result<()> {
-    let put = store.put(&key(&inventory.host_id), text_of(&inventory).into(), Expect::Any);
+    let key = key(&inventory.host_id);
+    let put = store.put(&key, text_of(&inventory).into(), Expect::Any);
     let late = |_elapsed| Err(Error::new(ErrorKind::Timeout, "the lattice's store did not answer in time"));
     timeout(PATIENCE, put).await.unwrap_or_else(late).map(drop)
 }
