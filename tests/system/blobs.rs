@@ -3,8 +3,8 @@
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
+use ::http::{Method, Request, StatusCode};
 use bytes::Bytes;
-use http::{Method, Request, StatusCode};
 use http_body::{Frame, SizeHint};
 use http_body_util::BodyExt as _;
 

@@ -25,7 +25,7 @@ async fn standing(handle: &str, status: Option<u16>, is_over: impl Fn(&Readiness
     let bytes = wat::parse_str(GUEST.replace("HANDLE", handle)).expect("the guest is well formed");
     let component = runtime.load(bytes.into()).await.expect("the guest is a component");
     let limits = Limits { max_instances: 2, ..Limits::default() };
-    let spec = Spec { id: "actor".parse().expect("valid"), component, limits, config: Default::default() };
+    let spec = Spec { id: "actor".parse().expect("valid"), component, limits, setup: Default::default() };
     let actor = Actor::start(&runtime, spec, Arc::new(Router::new(Arc::default()))).expect("all imports are built in");
     let http = HttpProbe { path: "/healthz".to_owned(), host: None, status, every_ms: 100, timeout_ms: 200 };
     let rule = Rule { http: Some(http), settle_ms: 0, deadline_ms: 600 };

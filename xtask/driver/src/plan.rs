@@ -1,6 +1,6 @@
 //! Plans of large lattices: nothing runs but the planner.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -109,6 +109,7 @@ fn lattice(hosts: u32) -> anyhow::Result<Observed> {
             capacity: Capacity { memory_bytes: Some(16 << 30), cpu_millis: Some(8_000), max_instances: Some(1_000) },
             seen: Seen::Present,
             inventory: Some(Inventory::default()),
+            hearsay: BTreeSet::new(),
         };
         observed.hosts.insert(HostId::parse(&Key::generate(KeyKind::Host).public())?, host);
     }
@@ -127,6 +128,7 @@ fn carry_out(observed: &mut Observed, plan: Plan) {
             limits: Some(scale.limits),
             config: Some(scale.config.to_vec()),
             readiness: Readiness::Ready,
+            readiness_rule: None,
             exports: None,
         };
         inventory.expect("plans name hosts that there are").actors.insert(scale.id, actor);

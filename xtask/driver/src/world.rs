@@ -140,6 +140,7 @@ impl World {
             provider_ref: reference.to_owned(),
             host_id: self.host.id().clone(),
             config: Vec::new(),
+            allow_update: false,
             annotations: None,
         };
         self.control.start_provider(&start).await.with_context(|| format!("starting {reference}"))?;

@@ -9,7 +9,7 @@ use trellis_interfaces::messaging::{BrokerMessage, Publish};
 use trellis_provider_sdk::CallError;
 
 use crate::bench::{Backend, Bench, text};
-use crate::common::until;
+use crate::conformance::until;
 
 /// Makes each a test on each durable broker.
 macro_rules! on_durable {

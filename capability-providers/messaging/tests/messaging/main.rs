@@ -3,7 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod bench;
-mod common;
+mod conformance;
 mod durable;
 mod embedded;
 mod faults;
