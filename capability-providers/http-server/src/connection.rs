@@ -156,11 +156,13 @@ where
 {
     let mut connection = pin!(connection);
     let result = tokio::select! {
-        result = connection.as_mut() => result,
+        // An answer that is ready at the same moment says goodbye.
+        biased;
         () = closing => {
             connection.as_mut().graceful_shutdown();
             connection.await
         }
+        result = connection.as_mut() => result,
     };
     if let Err(error) = result {
         debug!("connection ended: {error}");

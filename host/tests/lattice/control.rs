@@ -119,7 +119,7 @@ async fn a_provider_is_started_once_and_stopped_once() {
     assert_eq!(ask(&cluster, &to_stop, &stop).await["success"], true);
     assert_eq!(events.next("provider_stopped").await["provider_id"], "echo");
 
-    for (reference, reason) in [("builtin:nothing", "builtin:echo"), ("ghcr.io/acme/kv:1", "not supported yet")] {
+    for (reference, reason) in [("builtin:nothing", "builtin:echo"), ("127.0.0.1:1/acme/kv:1", "cannot pull")] {
         let start = json!({"provider_id": "p", "provider_ref": reference, "host_id": id.as_str()}).to_string();
         assert_eq!(ask(&cluster, &to_start, &start).await["success"], true);
         let event = events.next("provider_start_failed").await;
