@@ -110,6 +110,21 @@ struct Subject {
     version: Option<String>,
 }
 
+/// What a subject means. A manifest on standard input can be read once.
+enum Meant {
+    /// A manifest.
+    File(File),
+    /// An application that wadm has, and its version.
+    Version(String, Option<String>),
+}
+
+impl Meant {
+    fn find(subject: &Subject) -> anyhow::Result<Self> {
+        let version = || Self::Version(subject.subject.clone(), subject.version.clone());
+        Ok(File::find(&subject.subject)?.map_or_else(version, Self::File))
+    }
+}
+
 #[derive(Debug, Args)]
 struct Deploy {
     #[command(flatten)]
@@ -172,19 +187,20 @@ async fn act(context: &Context, client: &Client, what: What) -> anyhow::Result<(
 }
 
 async fn deploy(context: &Context, client: &Client, deploy: &Deploy) -> anyhow::Result<()> {
+    let meant = Meant::find(&deploy.subject)?;
     if !deploy.force {
-        match Preview::of(context, client, &deploy.subject).await {
+        match Preview::of(context, client, &meant).await {
             Ok(preview) => preview.require_fit()?,
             // A wadm that cannot plan now may deploy all the same.
             Err(error) => say(format_args!("note: not checked whether callers fit: {}", describe(&error))),
         }
     }
-    let (app, version) = match File::find(&deploy.subject.subject)? {
-        Some(file) => {
+    let (app, version) = match meant {
+        Meant::File(file) => {
             let put = file.put(client).await?;
             (put.name, Some(put.current_version))
         }
-        None => (deploy.subject.subject.clone(), deploy.subject.version.clone()),
+        Meant::Version(app, version) => (app, version),
     };
     let reply = client.deploy(&app, &request(version)).await?;
     accepted(reply.result, &reply.message)?;

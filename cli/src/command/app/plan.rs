@@ -5,9 +5,8 @@ use anyhow::bail;
 use serde::Serialize;
 use trellis_wadm::api::{Client, Difference, ExplanationInfo, Grant, PlanReply};
 
-use super::file::File;
 use super::fit::{self, Fit};
-use super::{Check, Subject, found, request};
+use super::{Check, Meant, Subject, found, request};
 use crate::context::Context;
 use crate::output::say;
 
@@ -21,11 +20,11 @@ pub(super) struct Preview {
 }
 
 impl Preview {
-    /// What deploying `subject` would do.
-    pub(super) async fn of(context: &Context, client: &Client, subject: &Subject) -> anyhow::Result<Self> {
-        let plan = match File::find(&subject.subject)? {
-            Some(file) => client.plan(file.to_json()).await?,
-            None => client.plan_version(&subject.subject, &request(subject.version.clone())).await?,
+    /// What deploying `meant` would do.
+    pub(super) async fn of(context: &Context, client: &Client, meant: &Meant) -> anyhow::Result<Self> {
+        let plan = match meant {
+            Meant::File(file) => client.plan(file.to_json()).await?,
+            Meant::Version(app, version) => client.plan_version(app, &request(version.clone())).await?,
         };
         found(plan.result, &plan.message)?;
         let compatibility = fit::check(context, &plan.calls).await;
@@ -50,7 +49,7 @@ impl Preview {
 
 /// Shows what deploying `subject` would do.
 pub(super) async fn show(context: &Context, client: &Client, subject: &Subject, check: Check) -> anyhow::Result<()> {
-    let preview = Preview::of(context, client, subject).await?;
+    let preview = Preview::of(context, client, &Meant::find(subject)?).await?;
     context.output.result(&preview, text(&preview))?;
     let broken = preview.compatibility.iter().filter(|fit| fit.is_broken()).count();
     let problems = preview.plan.problems.len();
