@@ -22,10 +22,6 @@ use std::process::ExitCode;
 
 use clap::Parser as _;
 
-/// A call allocates and frees some kilobytes for its tasks, which the C library's allocator does several times slower.
-#[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
-
 fn main() -> ExitCode {
     let cli = match args::Cli::try_parse() {
         Ok(cli) => cli,

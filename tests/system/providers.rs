@@ -40,7 +40,7 @@ fn counting() -> Lattice {
     let lattice = Lattice::one_box(&[]);
     let component = lattice.signed("counter", &["wasi:keyvalue/*"]);
     lattice.run(&["start", "provider", "kv", "process:keyvalue"]);
-    lattice.run(&["link", "put", "counter", "kv", "wasi:keyvalue", "--interface", "store,atomics"]);
+    lattice.run(&["link", "put", "counter", "kv", "wasi:keyvalue/store,atomics"]);
     lattice.run(&["start", "actor", "counter", path(&component)]);
     lattice.serve_http(None, &[("/", "counter")]);
     lattice

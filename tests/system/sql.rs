@@ -45,12 +45,12 @@ fn what_was_written_is_there_after_a_crash() {
 fn a_database_on_another_host_answers_as_one_here() {
     let lattice = Lattice::two_hosts();
     let actor = lattice.signed("todo", IMPORTS);
-    lattice.run(&["start", "actor", "todo", path(&actor), "--host", "a"]);
     lattice.run(&["start", "provider", "sql", "builtin:sql", "--host", "b"]);
     let table =
         "migration.1=create table todo (id integer primary key, title text not null, done boolean default false)";
     lattice.run(&["config", "put", "todo-database", table]);
     lattice.run(&["link", "put", "todo", "sql", "trellis:sql/database", "--target-config", "todo-database"]);
+    lattice.run(&["start", "actor", "todo", path(&actor), "--host", "a"]);
     lattice.serve_http(Some("a"), &[("/", "todo")]);
     lattice.until_ok("/");
     // An answer that is larger than a frame of the lattice.

@@ -7,6 +7,7 @@ mod answer;
 mod client;
 mod difference;
 mod message;
+mod planned;
 mod preview;
 mod server;
 mod standing;
@@ -14,8 +15,9 @@ mod standing;
 pub use client::Client;
 pub use difference::{Difference, Grant, difference};
 pub use message::{
-    CallInfo, ChoiceInfo, DeleteReply, DeleteResult, DeployReply, DeployResult, EndInfo, EventInfo, ExplanationInfo,
-    GetReply, GetResult, HistoryReply, ListReply, ModelSummary, PlanReply, PutReply, PutResult, Rejection, Request,
-    ScalerStatus, Status, StatusInfo, StatusReply, StatusResult, StatusType, VersionInfo, VersionsReply,
+    DeleteReply, DeleteResult, DeployReply, DeployResult, EventInfo, GetReply, GetResult, HistoryReply, ListReply,
+    ModelSummary, PutReply, PutResult, Request, ScalerStatus, Status, StatusInfo, StatusReply, StatusResult,
+    StatusType, VersionInfo, VersionsReply,
 };
+pub use planned::{CallInfo, ChoiceInfo, EndInfo, ExplanationInfo, PlanReply, Rejection};
 pub use server::{Preview, Server, Services};

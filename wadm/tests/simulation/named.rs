@@ -48,3 +48,23 @@ const NAMED: &[(Kind, u64, &str)] = &[
 pub(crate) fn of(kind: Kind) -> impl Iterator<Item = u64> {
     NAMED.iter().filter(move |(of, ..)| *of == kind).map(|(_, seed, _)| *seed)
 }
+
+/// Kind, seed, and what is wrong still. This list gets shorter only: the ordinary run holds that each of them fails.
+const OPEN: &[(Kind, u64, &str)] = &[(
+    Kind::Loss,
+    18,
+    "a host whose start was told of late counts twice for a moment, and one instance too many is stopped and started",
+)];
+
+/// Whether a seed is known to fail.
+pub(crate) fn is_open(kind: Kind, seed: u64) -> bool {
+    OPEN.iter().any(|&(open, number, _)| (open, number) == (kind, seed))
+}
+
+#[test]
+fn what_is_known_to_fail_does() {
+    for &(kind, seed, reason) in OPEN {
+        let outcome = crate::script::Scenario::new(kind, seed).run();
+        assert!(!outcome.violations.is_empty(), "{kind:?} {seed} is mended ({reason}): move it to the named ones");
+    }
+}

@@ -19,10 +19,6 @@ mod remote;
 mod start;
 mod world;
 
-/// The same as `trellis` has.
-#[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
-
 /// Measures Trellis from inside.
 #[derive(Parser)]
 struct Arguments {

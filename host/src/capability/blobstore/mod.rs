@@ -7,7 +7,7 @@ mod names;
 mod outgoing;
 mod pipe;
 mod store;
-mod types;
+mod value;
 
 use std::sync::LazyLock;
 
