@@ -18,7 +18,7 @@ pub enum ModelOperation {
 }
 
 impl ModelOperation {
-    const ALL: [Self; 11] = [
+    pub(super) const ALL: [Self; 11] = [
         Self::Put,
         Self::Get,
         Self::List,

@@ -205,14 +205,14 @@ impl Answers {
         }
     }
 
-    async fn plan_manifest(&self, request: &Message) -> super::message::PlanReply {
+    async fn plan_manifest(&self, request: &Message) -> super::planned::PlanReply {
         match manifest(request).await {
             Ok(manifest) => preview::plan(&self.catalog, &self.preview, manifest).await,
             Err(problems) => preview::wrong(problems),
         }
     }
 
-    async fn plan_version(&self, name: &AppName, version: Option<&str>) -> super::message::PlanReply {
+    async fn plan_version(&self, name: &AppName, version: Option<&str>) -> super::planned::PlanReply {
         let found = self.catalog.app(name.as_str());
         match found.as_ref().and_then(|app| app.version(version)) {
             None => preview::refused(GetResult::NotFound, format!("there is no such version of application {name}")),

@@ -10,9 +10,9 @@ use trellis_lattice::subject::{ModelOperation, Models, Subject};
 use trellis_lattice::transport::{SharedTransport, Subscription};
 
 use super::message::{
-    DeleteReply, DeployReply, GetReply, HistoryReply, ListReply, PlanReply, PutReply, Request, StatusReply,
-    VersionsReply,
+    DeleteReply, DeployReply, GetReply, HistoryReply, ListReply, PutReply, Request, StatusReply, VersionsReply,
 };
+use super::planned::PlanReply;
 use super::server::json;
 
 /// Asks the wadm of a lattice. Errors are those of the way there (`NoResponders` when no wadm runs, `Timeout`) and

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use super::difference::Difference;
+use super::message::GetResult;
 use crate::manifest::Problem;
 
 /// The reply to `plan`: what deploying a manifest would do.

@@ -3,7 +3,8 @@
 use std::sync::Arc;
 
 use super::difference::difference;
-use super::message::{CallInfo, ChoiceInfo, EndInfo, ExplanationInfo, GetResult, PlanReply, Rejection};
+use super::message::GetResult;
+use super::planned::{CallInfo, ChoiceInfo, EndInfo, ExplanationInfo, PlanReply, Rejection};
 use super::server::Preview;
 use super::standing::named;
 use crate::catalog::Catalog;
