@@ -1,7 +1,5 @@
 //! Requests and replies of the API. Members that wadm v1 does not have are optional, and say so.
 
-use std::collections::BTreeMap;
-
 use serde::{Deserialize, Serialize};
 
 use crate::manifest::{Manifest, Problem};

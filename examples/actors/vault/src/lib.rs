@@ -7,8 +7,8 @@ use exports::wasi::http::incoming_handler::Guest;
 use wasi::config::store as config;
 use wasi::http::types::{Fields, IncomingRequest, OutgoingBody, OutgoingResponse, ResponseOutparam};
 use wasi::logging::logging::{Level, log};
-use wasmcloud::secrets::store::{self as secrets, SecretValue, SecretsError};
 use wasmcloud::secrets::reveal::reveal;
+use wasmcloud::secrets::store::{self as secrets, SecretValue, SecretsError};
 
 wit_bindgen::generate!({
     world: "demo:vault/vault",

@@ -16,6 +16,7 @@ use crate::router::Target;
 
 /// Exports `test:blob/blob` with `store` and `abandon`. Both open a container and write what they are given to the object
 /// of that name. `store` finishes the value and answers with what the object then holds, or with the first error.
+#[expect(clippy::too_many_lines, reason = "the text of one guest")]
 fn writer() -> String {
     let imports = r#"
       (import "wasi:io/error@0.2.2" (instance $errors (export "error" (type (sub resource)))))

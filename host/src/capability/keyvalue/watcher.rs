@@ -31,7 +31,7 @@ impl Watcher {
     pub(crate) fn of(pre: &InstancePre<State>, template: Arc<Template>) -> Option<Self> {
         let component = pre.component();
         let name = |version| format!("{WATCHER}@{version}");
-        let interface = VERSIONS.iter().find_map(|version| component.get_export_index(None, &name(version)))?;
+        let interface = VERSIONS.iter().find_map(|version| component.get_export_index(None, name(version)))?;
         let on_set = component.get_export_index(Some(&interface), function::ON_SET)?;
         let on_delete = component.get_export_index(Some(&interface), function::ON_DELETE)?;
         Some(Self { pre: pre.clone(), template, on_set, on_delete })
