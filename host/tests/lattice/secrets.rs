@@ -1,5 +1,6 @@
 //! Secrets: who reads them, on which hosts, and that nobody else sees them. Configs: what the next call sees.
 
+use std::sync::LazyLock;
 use std::time::Duration;
 
 use trellis_host::host::Host;
@@ -13,6 +14,8 @@ use trellis_lattice::store::Expect;
 use crate::cluster::{Cluster, eventually, link, now, provider, scale};
 use crate::guests;
 
+/// One time for all drafts: the clock goes on while a test makes them.
+static BEGAN: LazyLock<u64> = LazyLock::new(now);
 const CANARY: &str = "canary-4c1d-a-value-that-is-nowhere-else";
 
 fn name() -> SecretName {
@@ -34,7 +37,7 @@ impl Draft<'_> {
         let terms = Terms { readers, hosts: self.hosts.iter().cloned().collect() };
         let recipients: Vec<_> = self.sealed_to.iter().map(|key| Recipient::of(key)).collect();
         // A version is signed a second after the one before.
-        let when = (self.version, (now() + self.version) * 1_000);
+        let when = (self.version, (*BEGAN + self.version) * 1_000);
         SecretRecord::seal(
             (&Cluster::lattice(), &name()),
             when,
