@@ -235,7 +235,10 @@ async fn open_bucket(transport: &NatsTransport, bucket: &str) -> Result<kv::Stor
         num_replicas: 1,
         ..Config::default()
     };
-    context.create_stream(config).await.map_err(|error| create_error(transport, error))?;
+    if let Err(error) = context.create_stream(config).await {
+        // Another host may have been first, which servers tell in more than one way.
+        return context.get_key_value(bucket).await.map_err(|_absent| create_error(transport, error));
+    }
     context.get_key_value(bucket).await.map_err(|error| {
         let text = format!("JetStream bucket {bucket} at {} cannot be opened: {error}", transport.servers());
         Error::new(ErrorKind::Io, text).with_source(error)
