@@ -7,6 +7,7 @@
 
 pub mod config;
 pub mod headers;
+pub mod heads;
 pub mod process;
 pub mod testing;
 pub mod wire;

@@ -19,10 +19,9 @@ use uuid::Uuid;
 use super::body::{Credit, Feed};
 use super::call::{Made, call};
 use super::frame::Messages;
-use super::heads;
 use super::outbox::{Outbox, Queue, outbox};
 use super::serving::{Served, begin};
-use crate::{Answer, Args, CallError, CallErrorKind, Invocation};
+use crate::{Answer, Args, CallError, CallErrorKind, Invocation, heads};
 
 /// Control messages that arrived and wait; more break the channel.
 const CONTROLS: usize = 64;

@@ -9,7 +9,6 @@ mod call;
 mod channel;
 mod control;
 mod frame;
-mod heads;
 mod outbox;
 mod records;
 pub(crate) mod revealed;

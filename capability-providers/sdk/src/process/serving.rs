@@ -14,8 +14,7 @@ use uuid::Uuid;
 use super::body::{Credit, Feed};
 use super::call::{Arrival, Departure, MAX_CALLS};
 use super::channel::{Serve, Shared};
-use super::heads;
-use crate::{CallError, Head, Invocation};
+use crate::{CallError, Head, Invocation, heads};
 
 /// The longest that a call may take, whatever budget it comes with.
 const MAX_BUDGET: Duration = Duration::from_mins(10);

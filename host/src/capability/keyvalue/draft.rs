@@ -56,39 +56,28 @@ impl store::Host for State {
 
 impl store::HostBucket for State {
     async fn get(&mut self, bucket: Resource<Bucket>, key: String) -> Outcome<Option<Vec<u8>>> {
-        let Bucket { link, name } = self.bucket(&bucket)?;
-        let params = wire::Get { bucket: name, key };
-        let value = self.keyvalue::<Option<Bytes>>(link, &STORE, function::GET, &params).await?;
-        Ok(value.map_err(Error::from).map(|value| value.map(Vec::from)))
+        let params = |bucket| wire::Get { bucket, key };
+        let value: Result<Option<Bytes>, _> = self.on_bucket(&bucket, (&STORE, function::GET), params).await?;
+        Ok(value.map(|value| value.map(Vec::from)))
     }
 
     async fn set(&mut self, bucket: Resource<Bucket>, key: String, value: Vec<u8>) -> Outcome<()> {
-        let Bucket { link, name } = self.bucket(&bucket)?;
-        let params = wire::Set { bucket: name, key, value: value.into() };
-        Ok(self.keyvalue(link, &STORE, function::SET, &params).await?.map_err(Error::from))
+        let params = |bucket| wire::Set { bucket, key, value: value.into() };
+        self.on_bucket(&bucket, (&STORE, function::SET), params).await
     }
 
     async fn delete(&mut self, bucket: Resource<Bucket>, key: String) -> Outcome<()> {
-        let Bucket { link, name } = self.bucket(&bucket)?;
-        Ok(self
-            .keyvalue(link, &STORE, function::DELETE, &wire::Delete { bucket: name, key })
-            .await?
-            .map_err(Error::from))
+        self.on_bucket(&bucket, (&STORE, function::DELETE), |bucket| wire::Delete { bucket, key }).await
     }
 
     async fn exists(&mut self, bucket: Resource<Bucket>, key: String) -> Outcome<bool> {
-        let Bucket { link, name } = self.bucket(&bucket)?;
-        Ok(self
-            .keyvalue(link, &STORE, function::EXISTS, &wire::Exists { bucket: name, key })
-            .await?
-            .map_err(Error::from))
+        self.on_bucket(&bucket, (&STORE, function::EXISTS), |bucket| wire::Exists { bucket, key }).await
     }
 
     async fn list_keys(&mut self, bucket: Resource<Bucket>, cursor: Option<u64>) -> Outcome<KeyResponse> {
-        let Bucket { link, name } = self.bucket(&bucket)?;
-        let params = wire::ListKeys { bucket: name, cursor };
-        let page = self.keyvalue::<wire::KeyResponse>(link, &STORE, function::LIST_KEYS, &params).await?;
-        Ok(page.map_err(Error::from).map(|wire::KeyResponse { keys, cursor }| KeyResponse { keys, cursor }))
+        let params = |bucket| wire::ListKeys { bucket, cursor };
+        let page: Result<_, _> = self.on_bucket(&bucket, (&STORE, function::LIST_KEYS), params).await?;
+        Ok(page.map(|wire::KeyResponse { keys, cursor }| KeyResponse { keys, cursor }))
     }
 
     async fn drop(&mut self, bucket: Resource<Bucket>) -> wasmtime::Result<()> {
@@ -99,9 +88,8 @@ impl store::HostBucket for State {
 
 impl atomics::Host for State {
     async fn increment(&mut self, bucket: Resource<Bucket>, key: String, delta: u64) -> Outcome<u64> {
-        let Bucket { link, name } = self.bucket(&bucket)?;
-        let params = wire::Increment { bucket: name, key, delta };
-        Ok(self.keyvalue(link, &ATOMICS, function::INCREMENT, &params).await?.map_err(Error::from))
+        let params = |bucket| wire::Increment { bucket, key, delta };
+        self.on_bucket(&bucket, (&ATOMICS, function::INCREMENT), params).await
     }
 }
 
@@ -111,26 +99,17 @@ impl batch::Host for State {
         bucket: Resource<Bucket>,
         keys: Vec<String>,
     ) -> Outcome<Vec<Option<(String, Vec<u8>)>>> {
-        let Bucket { link, name } = self.bucket(&bucket)?;
-        let params = wire::GetMany { bucket: name, keys };
-        let found = self.keyvalue::<Vec<Option<(String, Bytes)>>>(link, &BATCH, function::GET_MANY, &params).await?;
-        Ok(found.map_err(Error::from).map(|found| found.into_iter().map(|entry| entry.map(plain)).collect()))
+        let params = |bucket| wire::GetMany { bucket, keys };
+        let found: Result<_, _> = self.on_bucket(&bucket, (&BATCH, function::GET_MANY), params).await?;
+        Ok(found.map(plain))
     }
 
     async fn set_many(&mut self, bucket: Resource<Bucket>, key_values: Vec<(String, Vec<u8>)>) -> Outcome<()> {
-        let Bucket { link, name } = self.bucket(&bucket)?;
         let key_values = key_values.into_iter().map(|(key, value)| (key, value.into())).collect();
-        Ok(self
-            .keyvalue(link, &BATCH, function::SET_MANY, &wire::SetMany { bucket: name, key_values })
-            .await?
-            .map_err(Error::from))
+        self.on_bucket(&bucket, (&BATCH, function::SET_MANY), |bucket| wire::SetMany { bucket, key_values }).await
     }
 
     async fn delete_many(&mut self, bucket: Resource<Bucket>, keys: Vec<String>) -> Outcome<()> {
-        let Bucket { link, name } = self.bucket(&bucket)?;
-        Ok(self
-            .keyvalue(link, &BATCH, function::DELETE_MANY, &wire::DeleteMany { bucket: name, keys })
-            .await?
-            .map_err(Error::from))
+        self.on_bucket(&bucket, (&BATCH, function::DELETE_MANY), |bucket| wire::DeleteMany { bucket, keys }).await
     }
 }

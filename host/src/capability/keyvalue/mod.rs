@@ -46,6 +46,18 @@ impl State {
         Ok(self.table.get(bucket)?.clone())
     }
 
+    /// Calls for a bucket with the parameters that its name makes complete. The outer error ends the guest, the inner
+    /// one is its own affair, in the form of its version.
+    async fn on_bucket<P: Serialize, T: DeserializeOwned, E: From<wire::Error>>(
+        &mut self,
+        bucket: &Resource<Bucket>,
+        (interface, function): (&Interface, &str),
+        params: impl FnOnce(String) -> P,
+    ) -> wasmtime::Result<Result<T, E>> {
+        let Bucket { link, name } = self.bucket(bucket)?;
+        Ok(self.keyvalue(link, interface, function, &params(name)).await?.map_err(E::from))
+    }
+
     /// The outer error ends the guest, the inner one is its own affair.
     async fn keyvalue<T: DeserializeOwned>(
         &mut self,
@@ -83,6 +95,7 @@ fn refuse<T>(error: CallError) -> wasmtime::Result<Result<T, wire::Error>> {
     }
 }
 
-fn plain((key, value): (String, Bytes)) -> (String, Vec<u8>) {
-    (key, value.into())
+/// What `get-many` found, as a guest gets it.
+fn plain(found: Vec<Option<(String, Bytes)>>) -> Vec<Option<(String, Vec<u8>)>> {
+    found.into_iter().map(|entry| entry.map(|(key, value)| (key, value.into()))).collect()
 }

@@ -3,7 +3,6 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use trellis_interfaces::http::{RequestHead, ResponseHead};
 use trellis_lattice::error::CallError;
 use trellis_provider_sdk as sdk;
 use wasmtime::component::Val;
@@ -70,13 +69,7 @@ impl Args {
     /// # Errors
     /// `Contract` when a value is not of the type it came with.
     pub fn into_wire(self) -> Result<Bytes, CallError> {
-        match self {
-            Self::Values(values) => values.into_wire(),
-            Self::Request(parts) => head_to_wire(&RequestHead::from(&*parts)),
-            Self::Response(parts) => head_to_wire(&ResponseHead::from(&*parts)),
-            Self::Wire(bytes) => Ok(bytes),
-            Self::Wave(text) => Ok(text.into()),
-        }
+        self.into_provider().and_then(sdk::heads::to_bytes)
     }
 
     /// The same for a provider: HTTP heads as they are, all else as bytes.
@@ -84,11 +77,13 @@ impl Args {
     /// # Errors
     /// As [`Args::into_wire`].
     pub fn into_provider(self) -> Result<sdk::Args, CallError> {
-        match self {
-            Self::Request(parts) => Ok(sdk::Args::Request(parts)),
-            Self::Response(parts) => Ok(sdk::Args::Response(parts)),
-            other => other.into_wire().map(sdk::Args::Wire),
-        }
+        Ok(match self {
+            Self::Request(parts) => sdk::Args::Request(parts),
+            Self::Response(parts) => sdk::Args::Response(parts),
+            Self::Values(values) => sdk::Args::Wire(values.into_wire()?),
+            Self::Wire(bytes) => sdk::Args::Wire(bytes),
+            Self::Wave(text) => sdk::Args::Wire(text.into()),
+        })
     }
 
     /// The head of the HTTP request that this is, if it came over the lattice from its bytes.
@@ -98,7 +93,7 @@ impl Args {
     pub fn into_request(self) -> Result<Box<http::request::Parts>, CallError> {
         match self {
             Self::Request(parts) => Ok(parts),
-            Self::Wire(bytes) => head_from_wire::<RequestHead, _>(&bytes).map(Box::new),
+            Self::Wire(bytes) => sdk::heads::request(&bytes).map(Box::new),
             _ => Err(CallError::contract("values came where an HTTP request is expected")),
         }
     }
@@ -110,7 +105,7 @@ impl Args {
     pub fn into_response(self) -> Result<Box<http::response::Parts>, CallError> {
         match self {
             Self::Response(parts) => Ok(parts),
-            Self::Wire(bytes) => head_from_wire::<ResponseHead, _>(&bytes).map(Box::new),
+            Self::Wire(bytes) => sdk::heads::response(&bytes).map(Box::new),
             _ => Err(CallError::contract("values came where an HTTP response is expected")),
         }
     }
@@ -134,21 +129,6 @@ impl Values {
         };
         bytes.map(Bytes::from)
     }
-}
-
-fn head_to_wire(head: &impl serde::Serialize) -> Result<Bytes, CallError> {
-    let bytes = rmp_serde::to_vec(head);
-    bytes.map(Bytes::from).map_err(|error| CallError::contract(format!("HTTP head has no wire form: {error}")))
-}
-
-fn head_from_wire<Head, Parts>(bytes: &[u8]) -> Result<Parts, CallError>
-where
-    Head: serde::de::DeserializeOwned,
-    Parts: TryFrom<Head, Error: std::fmt::Display>,
-{
-    let head: Head = rmp_serde::from_slice(bytes)
-        .map_err(|error| CallError::contract(format!("bytes are not the head of an HTTP message: {error}")))?;
-    Parts::try_from(head).map_err(|error| CallError::contract(error.to_string()))
 }
 
 impl FuncType {
