@@ -138,7 +138,8 @@ impl Executor {
     /// Takes on a plan that was made from the last look, in the place of the one before.
     pub(crate) fn take(&mut self, plan: &Plan) {
         self.ledger.compare(plan);
-        let is_new = |action: &&Action| !self.ledger.is_under_way(action);
+        // While nobody is heard, nothing can be sent; who comes has the plan made anew.
+        let is_new = |action: &&Action| self.clocks.scribe(0).is_some() && !self.ledger.is_under_way(action);
         self.queue.replace(plan.actions.iter().filter(is_new).cloned());
         self.send();
     }
