@@ -1,21 +1,24 @@
 //! What a case file says of applications and of the lattice, and what planning makes of it: intent and look.
 
+mod words;
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use serde::Deserialize;
 use serde_json::{Value, json};
-use trellis_lattice::id::{ConfigName, EntityId, HostId, LinkName};
+use trellis_lattice::id::{ConfigName, EntityId, HostId};
 use trellis_lattice::message::command::StringMap;
-use trellis_lattice::message::link::Link;
 use trellis_wadm::intent::{AppIntent, AppName, Deployed, Intent};
 use trellis_wadm::manifest::Manifest;
 use trellis_wadm::observe::{
-    Actor, Attempt, AttemptState, Capacity, Health, Host, Inventory, LatePuts, LinkKey, LinkStanding, Observed, Owned,
-    Owner, Progress, Provider, Readiness, Rollout, Seen, View,
+    Attempt, AttemptState, Capacity, Host, Inventory, LatePuts, LinkKey, Observed, Owned, Progress, Provider, Rollout,
+    Seen, View,
 };
 use trellis_wadm::plan::ActionKey;
+
+use self::words::{Words, actor, link, standing, words};
 
 /// What is declared and seen.
 #[derive(Debug, Deserialize)]
@@ -323,90 +326,6 @@ impl HostScene {
         let links = self.standing.get(id.as_str());
         let links = links.map(|links| Arc::new(links.iter().map(|text| standing(text)).collect()));
         (id, Provider { reference: Some(reference), owner, config: None, readiness, links })
-    }
-}
-
-/// The words of one thing that runs.
-struct Words {
-    id: EntityId,
-    reference: Arc<str>,
-    count: u32,
-    owner: Option<Arc<Owner>>,
-    readiness: Readiness,
-}
-
-fn words(text: &str) -> Words {
-    let mut parts = text.split(' ');
-    let id = EntityId::parse(parts.next().expect("an id")).expect("an id");
-    let reference = parts.next().expect("a reference").into();
-    let mut words = Words { id, reference, count: 1, owner: None, readiness: Readiness::Ready };
-    while let Some(part) = parts.next() {
-        match part {
-            "of" => {
-                let whose = parts.next().expect("an application after `of`");
-                let (app, spread) = whose.split_once('/').unwrap_or((whose, "default"));
-                let owner =
-                    Owner { app: app_name(app), scaler: "s".to_owned(), spread: spread.to_owned(), generation: 1 };
-                words.owner = Some(Arc::new(owner));
-            }
-            "starting" => words.readiness = Readiness::Starting,
-            "failing:" => {
-                let reason = parts.by_ref().collect::<Vec<_>>().join(" ");
-                words.readiness = Readiness::Failing { reason };
-            }
-            count => words.count = count.strip_prefix('x').and_then(|n| n.parse().ok()).expect("x<count>"),
-        }
-    }
-    words
-}
-
-fn actor(text: &str) -> (EntityId, Actor) {
-    let Words { id, reference, count: max_instances, owner, readiness } = words(text);
-    (
-        id,
-        Actor {
-            reference,
-            max_instances,
-            owner,
-            limits: None,
-            config: None,
-            readiness_rule: None,
-            readiness,
-            exports: None,
-        },
-    )
-}
-
-/// `<source> -> <target> <namespace>:<package>/<interface> [once] up|pending|failed: <reason>`.
-fn standing(text: &str) -> (LinkKey, LinkStanding) {
-    let (words, reason) = text.split_once(": ").unwrap_or((text, ""));
-    let (link_text, state) = words.rsplit_once(' ').expect("a state after the link");
-    let health = match state {
-        "up" => Health::Established,
-        "pending" => Health::Pending,
-        "failed" => Health::Failed { reason: reason.to_owned() },
-        other => panic!("{other} is no state of a link"),
-    };
-    let link_now = link_text.trim_end_matches(" once");
-    let fingerprint = (link_now != link_text).then(|| "of another content".to_owned());
-    (LinkKey::of(&link(link_now)), LinkStanding { health, fingerprint })
-}
-
-/// `<source> -> <target> <namespace>:<package>/<interface> [as <name>] [with <config>,…]`.
-fn link(text: &str) -> Link {
-    let parts: Vec<&str> = text.split(' ').collect();
-    let (package, interface) = parts[3].split_once('/').expect("namespace:package/interface");
-    let (namespace, package) = package.split_once(':').expect("namespace:package/interface");
-    let after = |word: &str| parts.iter().position(|part| *part == word).map(|at| parts[at + 1]);
-    Link {
-        source_id: EntityId::parse(parts[0]).expect("an id"),
-        target: EntityId::parse(parts[2]).expect("an id"),
-        name: after("as").map_or_else(LinkName::default, |name| LinkName::parse(name).expect("a name")),
-        wit_namespace: namespace.to_owned(),
-        wit_package: package.to_owned(),
-        interfaces: vec![interface.to_owned()],
-        source_config: after("with").into_iter().flat_map(|names| names.split(',')).map(config).collect(),
-        target_config: Vec::new(),
     }
 }
 

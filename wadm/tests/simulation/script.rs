@@ -1,10 +1,11 @@
 //! One run: a lattice of simulated hosts, one or two wadms, and what happens to them, all by one seed.
 
-use std::collections::BTreeMap;
+mod happening;
+mod seat;
+
 use std::sync::Arc;
 use std::time::Duration;
 
-use async_trait::async_trait;
 use futures::FutureExt as _;
 use futures::StreamExt as _;
 use futures::future::select_all;
@@ -13,26 +14,21 @@ use rand::{RngExt as _, SeedableRng as _};
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep, timeout_at};
 use tokio_util::task::AbortOnDropHandle;
-use trellis_lattice::error::Result;
 use trellis_lattice::id::LatticeName;
 use trellis_lattice::identity::key::KeyKind;
-use trellis_lattice::identity::trust::Trust;
 use trellis_lattice::message::lease::{LEASE_KEY, Lease};
 use trellis_lattice::store::memory::MemoryStore;
 use trellis_lattice::store::{Change, SharedStore};
 use trellis_lattice::transport::memory::MemoryBus;
 use trellis_lattice::transport::memory::faults::{Faults, Rates};
-use trellis_wadm::intent::{AppName, Intent};
-use trellis_wadm::lease::{Rivals, Timing};
-use trellis_wadm::observe::Believes;
-use trellis_wadm::reconcile::{Planner, Wishes as Seen};
-use trellis_wadm::{Parts, RollBack, Settings, Wadm};
+use trellis_wadm::Wadm;
+use trellis_wadm::intent::Intent;
 
-use crate::ground::{Ground, Health, Kind as RunKind, Run};
+use crate::ground::{Ground, Kind as RunKind, Run};
 use crate::host::{Machine, SimulatedHost, Site, seeded_key};
 use crate::judge::{self, Strictness};
 use crate::mutation::Mutation;
-use crate::weather::{Fuse, Last, Mood, MoodyStore, Wire};
+use crate::weather::{Fuse, Mood};
 use crate::wishes::Wishes;
 
 /// What goes wrong in a run.
@@ -165,17 +161,6 @@ struct Play {
     _leases: AbortOnDropHandle<()>,
 }
 
-/// Rolls nothing back: nothing here should have to be.
-struct Never(Ground);
-
-#[async_trait]
-impl RollBack for Never {
-    async fn roll_back(&self, app: &AppName, generation: u64, to: &str, why: &str) -> Result<()> {
-        self.0.truth().violation(format!("{app} is rolled back from generation {generation} to {to}: {why}"));
-        Ok(())
-    }
-}
-
 impl Play {
     async fn open(scenario: Scenario) -> Self {
         let ground = Ground::new();
@@ -283,64 +268,6 @@ impl Play {
         }
     }
 
-    fn end(&mut self, seat: usize) {
-        let seat = &mut self.seats[seat];
-        self.effects += seat.fuse.burnt();
-        seat.fuse = Fuse::none();
-        drop(seat.wadm.take());
-        self.site.ground.note(&format!("{} is killed", seat.name));
-    }
-
-    async fn start(&mut self, seat: usize) {
-        let may_blow = self.scenario.kind == Kind::Killed || self.scenario.kind == Kind::Everything;
-        let last = |happens| if happens { Last::Happens } else { Last::DoesNot };
-        let fuse = match (self.scenario.kill_after, self.seats[seat].runs) {
-            (Some(effects), 0) if seat == 0 => Fuse::new(effects, last(self.scenario.seed.is_multiple_of(2))),
-            (None, 0..4) if may_blow => Fuse::new(self.dice.random_range(0..60), last(self.dice.random_bool(0.5))),
-            _ => Fuse::none(),
-        };
-        let (mutation, ground) = (self.scenario.mutation, self.site.ground.clone());
-        let place = &mut self.seats[seat];
-        place.runs += 1;
-        place.fuse = Arc::clone(&fuse);
-        let store = MoodyStore {
-            inner: Arc::clone(&self.site.store),
-            mood: place.mood.subscribe(),
-            fuse: Arc::clone(&fuse),
-            mutation,
-        };
-        let inner = Arc::new(self.bus.endpoint(place.name));
-        let wire = Wire { inner, ground: ground.clone(), name: place.name.to_owned(), fuse, mutation };
-        let right: Planner = Arc::new(trellis_wadm::plan::plan);
-        let planner = mutation.map_or(Arc::clone(&right), |mutation| mutation.planner(right));
-        let parts = Parts {
-            transport: Arc::new(wire),
-            store: Arc::new(store),
-            wishes: Seen::new(self.intent.subscribe()),
-            roll_back: Arc::new(Never(ground.clone())),
-            planner,
-        };
-        let holder = format!("{}-{}", place.name, place.runs);
-        ground.note(&format!("{holder} starts"));
-        let settings = self.settings(holder, mutation.map_or(Rivals::Possible, Mutation::rivals));
-        self.seats[seat].wadm = Some(Wadm::start(parts, settings).await.expect("the bus is open"));
-    }
-
-    fn settings(&self, holder: String, rivals: Rivals) -> Settings {
-        let authority = self.site.authority.public().parse().expect("an account's key");
-        let trust = Arc::new(Trust { authority, issuers: BTreeMap::new() });
-        let believes = Believes { lattice: self.site.lattice.clone(), trust, clock: || 1_700_000_000 };
-        Settings {
-            holder,
-            believes,
-            rivals,
-            timing: Timing::default(),
-            lowest_token: 1,
-            settle: Duration::from_millis(2_500),
-            seed: self.scenario.seed,
-        }
-    }
-
     async fn boot(&mut self, at: usize) {
         let seed = self.dice.random();
         let slot = &mut self.slots[at];
@@ -379,129 +306,6 @@ impl Play {
         truth.note("the intent changes");
         drop(truth);
         self.intent.send_replace(Arc::new(self.wishes.intent.clone()));
-    }
-
-    async fn something_happens(&mut self) {
-        if self.dice.random_bool(0.25) {
-            return self.wish();
-        }
-        match self.scenario.kind.draw(&mut self.dice) {
-            Kind::Calm | Kind::Killed | Kind::Everything => {}
-            Kind::ComeAndGo => self.come_or_go().await,
-            Kind::Hang => self.hang(),
-            Kind::Loss => self.lose(),
-            Kind::Cut => self.cut(),
-            Kind::Two => self.hold_one(),
-            Kind::Past => self.change_mood(Kind::Past).await,
-            Kind::Empty => self.change_mood(Kind::Empty).await,
-        }
-    }
-
-    fn wish(&mut self) {
-        let version = self.dice.random_range(1..9);
-        match self.dice.random_range(0..5) {
-            0 | 1 => self.wishes.deploy_shop(version),
-            2 => self.wishes.deploy_tool(version),
-            3 => self.wishes.undeploy("tool"),
-            _ => self.wishes.undeploy("shop"),
-        }
-        self.tell();
-    }
-
-    async fn come_or_go(&mut self) {
-        let at = self.dice.random_range(0..self.slots.len());
-        if self.slots[at].is_over {
-            return;
-        }
-        match self.slots[at].host.take() {
-            Some(host) => {
-                host.kill();
-                self.slots[at].is_over = at == 5;
-            }
-            None => {
-                // A host may come back without its disk, but not the one with the foreigner.
-                if at != 0 && self.dice.random_bool(0.3) {
-                    let id = self.slots[at].machine.id.clone();
-                    self.site.ground.truth().host(&id).runs.clear();
-                }
-                self.boot(at).await;
-            }
-        }
-    }
-
-    fn hang(&mut self) {
-        let at = self.dice.random_range(0..self.slots.len());
-        let health = self.site.ground.truth().host(&self.slots[at].machine.id).health;
-        match (&self.slots[at].host, health) {
-            (Some(host), Health::Up) => host.hang(),
-            (Some(host), Health::Hung) => host.resume(),
-            _ => {}
-        }
-    }
-
-    fn lose(&mut self) {
-        let rates = match self.dice.random_range(0..3) {
-            0 => Rates::default(),
-            1 => Rates { drop: 0.05, duplicate: 0.1, delay: Duration::ZERO..Duration::from_millis(200) },
-            _ => Rates { drop: 0.2, duplicate: 0.2, delay: Duration::ZERO..Duration::from_millis(50) },
-        };
-        self.site.ground.note(&format!("the bus has {rates:?}"));
-        self.faults.set_rates(rates);
-    }
-
-    /// Cuts one host off, or most of them, or lets all be heard again.
-    fn cut(&mut self) {
-        let cut: Vec<usize> = match self.dice.random_range(0..4) {
-            0 => (1..self.slots.len()).collect(),
-            1 | 2 => vec![self.dice.random_range(0..self.slots.len())],
-            _ => Vec::new(),
-        };
-        self.faults.heal_all();
-        let names: Vec<String> = self.slots.iter().map(|slot| slot.machine.name.clone()).collect();
-        for (at, slot) in self.slots.iter().enumerate() {
-            let is_cut = cut.contains(&at);
-            self.site.ground.truth().set(&slot.machine.id, |host| host.is_cut = is_cut);
-            let others =
-                names.iter().enumerate().filter(|(other, _)| !cut.contains(other)).map(|(_, name)| name.as_str());
-            if is_cut {
-                let seats = self.seats.iter().map(|seat| seat.name);
-                others.chain(seats).for_each(|other| self.faults.partition(&slot.machine.name, other));
-            }
-        }
-        self.site.ground.note(&format!("cut off are {cut:?}"));
-    }
-
-    /// One wadm loses the store, or has it back.
-    fn hold_one(&mut self) {
-        let at = self.dice.random_range(0..self.seats.len());
-        let seat = &self.seats[at];
-        let is_sound = *seat.mood.borrow() == Mood::Sound;
-        seat.mood.send_replace(if is_sound { Mood::Down } else { Mood::Sound });
-        self.site.ground.note(&format!("the store of {} is sound: {}", seat.name, !is_sound));
-    }
-
-    async fn change_mood(&mut self, kind: Kind) {
-        let records = self.site.store.list("").await.expect("in memory");
-        let at = self.dice.random_range(0..self.seats.len());
-        let mood = match (kind, self.dice.random_range(0..3)) {
-            (_, 0) => Mood::Sound,
-            (Kind::Past, _) => Mood::Past(Arc::new(records)),
-            _ => Mood::Past(Arc::default()),
-        };
-        if kind == Kind::Empty && self.dice.random_bool(0.5) {
-            // What was wanted is forgotten for a moment, which is no reason to stop anything.
-            self.site.ground.note("the intent is empty");
-            self.intent.send_replace(Arc::default());
-            self.pass(Instant::now() + Duration::from_secs(4)).await;
-            self.intent.send_replace(Arc::new(self.wishes.intent.clone()));
-        }
-        let what = match &mood {
-            Mood::Sound => "the present".to_owned(),
-            Mood::Past(records) => format!("{} records of the past", records.len()),
-            Mood::Down => "nothing".to_owned(),
-        };
-        self.site.ground.note(&format!("the store of {} answers {what}", self.seats[at].name));
-        self.seats[at].mood.send_replace(mood);
     }
 
     /// Everything is repaired, but for what is over for good.
