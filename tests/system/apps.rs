@@ -75,6 +75,8 @@ fn up_deploys_what_it_is_given() {
     server.wait_for("counter is deployed");
     assert!(prepared.until_ok("/a").contains('1'));
     assert!(prepared.until_ok("/a").contains('2'));
+    // A host that is on its way is waited for; nothing fails for want of one.
+    assert!(!server.output().contains("action failed"), "{}", server.output());
 }
 
 #[test]

@@ -260,6 +260,19 @@ async fn a_server_without_jetstream_is_told_apart() {
     assert!(error.to_string().contains("start it with `-js`"), "{error}");
 }
 
+/// Servers tell those who come second in more than one way, depending on how close it was.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_bucket_may_be_made_by_many_at_once() {
+    let server = NatsServer::with_jetstream().await;
+    let transports: Vec<_> = futures::future::join_all((0..16).map(|_| connect(&server))).await;
+    for round in 0..400 {
+        let lattice = LatticeName::parse(&format!("lattice{round}")).unwrap();
+        let opened = transports.iter().map(|transport| JetStreamStore::open(transport, &lattice));
+        let failed: Vec<_> = futures::future::join_all(opened).await.into_iter().filter_map(Result::err).collect();
+        assert!(failed.is_empty(), "{failed:?}");
+    }
+}
+
 #[tokio::test]
 async fn a_bucket_is_shared_by_all_that_open_it() {
     let server = NatsServer::with_jetstream().await;
