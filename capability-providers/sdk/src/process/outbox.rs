@@ -14,18 +14,22 @@ use crate::{CallError, CallErrorKind};
 
 /// Messages that carry much (calls, answers, chunks) and wait to be written; who sends more waits.
 const WAITING: usize = 64;
+/// Short messages that wait to be written. No end that reads lets so many come together.
+const WAITING_SHORT: usize = 16 << 10;
 /// As much is written at a time.
 const WRITE_BYTES: usize = 256 << 10;
 /// The other end may take so long to read something before it is taken for hung.
 const WRITE_TIMEOUT: Duration = Duration::from_secs(10);
 
-type Queued = (Vec<u8>, Option<OwnedSemaphorePermit>);
+type Queued = (Vec<u8>, OwnedSemaphorePermit);
 
 /// Where messages are put.
 #[derive(Clone)]
 pub(super) struct Outbox {
+    /// Bounded by the permits of what waits there.
     queue: mpsc::UnboundedSender<Queued>,
     room: Arc<Semaphore>,
+    short: Arc<Semaphore>,
 }
 
 /// Where they are taken from.
@@ -34,7 +38,8 @@ pub(super) struct Queue(mpsc::UnboundedReceiver<Queued>);
 /// An empty outbox.
 pub(super) fn outbox() -> (Outbox, Queue) {
     let (queue, taken) = mpsc::unbounded_channel();
-    (Outbox { queue, room: Arc::new(Semaphore::new(WAITING)) }, Queue(taken))
+    let semaphore = |permits| Arc::new(Semaphore::new(permits));
+    (Outbox { queue, room: semaphore(WAITING), short: semaphore(WAITING_SHORT) }, Queue(taken))
 }
 
 impl Outbox {
@@ -45,14 +50,16 @@ impl Outbox {
     pub(super) async fn send(&self, message: Vec<u8>) -> Result<(), CallError> {
         let closed = || CallError::no_target("the channel between host and provider is closed");
         let permit = Arc::clone(&self.room).acquire_owned().await.map_err(|_| closed())?;
-        self.queue.send((message, Some(permit))).map_err(|_| closed())
+        self.queue.send((message, permit)).map_err(|_| closed())
     }
 
-    /// Sends a short message at once. There are as many of these as the other end sends messages that carry much, and
-    /// the channel breaks when it does not read them.
+    /// Sends a short message at once. The channel closes when too many wait: the other end asks and does not read.
     pub(super) fn post(&self, message: Vec<u8>) {
-        // Nobody is there to be told when the channel is closed.
-        let _ = self.queue.send((message, None));
+        match Arc::clone(&self.short).try_acquire_owned() {
+            // Nobody is there to be told when the channel is closed.
+            Ok(permit) => drop(self.queue.send((message, permit))),
+            Err(_) => self.close(),
+        }
     }
 
     /// Nothing can be sent from now on.
@@ -87,12 +94,12 @@ impl Queue {
         let mut permits = Vec::new();
         while let Some((message, permit)) = self.0.recv().await {
             frame::put(&mut bytes, &message);
-            permits.extend(permit);
+            permits.push(permit);
             while bytes.len() < WRITE_BYTES
                 && let Ok((message, permit)) = self.0.try_recv()
             {
                 frame::put(&mut bytes, &message);
-                permits.extend(permit);
+                permits.push(permit);
             }
             let lost = |why: String| CallError::new(CallErrorKind::UnknownOutcome, why);
             match tokio::time::timeout(WRITE_TIMEOUT, stream.write_all(&bytes)).await {
@@ -104,5 +111,21 @@ impl Queue {
             permits.clear();
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{WAITING_SHORT, outbox};
+
+    #[tokio::test]
+    async fn an_end_that_does_not_read_is_not_answered_without_bound() {
+        let (outbox, mut queue) = outbox();
+        (0..WAITING_SHORT).for_each(|_| outbox.post(Vec::new()));
+        outbox.send(Vec::new()).await.expect("there is room for what carries much");
+        (0..10).for_each(|_| outbox.post(Vec::new()));
+        assert!(outbox.send(Vec::new()).await.is_err(), "the channel is closed");
+        let waiting = std::iter::from_fn(|| queue.0.try_recv().ok()).count();
+        assert_eq!(waiting, WAITING_SHORT + 1);
     }
 }

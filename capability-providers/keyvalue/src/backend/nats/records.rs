@@ -149,10 +149,15 @@ impl Records {
         };
         let made = match context.get_stream(&wanted.name).await {
             Ok(stream) => stream.cached_info().config.clone(),
-            Err(_) => {
-                let made = context.create_stream(wanted).await;
-                made.map_err(|error| format!("{} cannot be made: {error}", self.shown()))?.cached_info().config.clone()
-            }
+            Err(_) => match context.create_stream(wanted.clone()).await {
+                Ok(made) => made.cached_info().config.clone(),
+                // Another host may have been first, which servers tell in more than one way.
+                Err(error) => {
+                    let there = context.get_stream(&wanted.name).await;
+                    let there = there.map_err(|_absent| format!("{} cannot be made: {error}", self.shown()))?;
+                    there.cached_info().config.clone()
+                }
+            },
         };
         if made.max_messages_per_subject != 1 {
             let history = made.max_messages_per_subject;
