@@ -132,6 +132,27 @@ fn packages_come_from_the_default_registry() {
     report("packages come from the default registry", findings);
 }
 
+/// Rule: whoever builds `trellis` alone after the tests builds none of its dependencies again.
+#[test]
+fn trellis_alone_is_made_of_what_the_tests_are() {
+    let with_tests = features(&["--workspace", "--edges", "normal,build,dev"]);
+    let alone = features(&["--package", "trellis", "--edges", "normal,build"]);
+    assert!(alone.iter().any(|line| line.starts_with("wasmtime v")), "cargo tree lists dependencies");
+    let findings =
+        alone.difference(&with_tests).map(|line| Finding::new("cli/Cargo.toml", 1, format!("features of {line}")));
+    report("dependencies of trellis have the features that tests turn on", findings.collect());
+}
+
+/// Packages and their features, as `cargo tree` sees them; without what runs while compiling only, which is built apart.
+fn features(selection: &[&str]) -> BTreeSet<String> {
+    let mut cargo = Command::new(env!("CARGO"));
+    cargo.current_dir(root()).args(["tree", "--offline", "--prefix", "none", "--format", "{p} {f}"]).args(selection);
+    let output = cargo.output().expect("cargo runs");
+    assert!(output.status.success(), "cargo tree: {}", String::from_utf8_lossy(&output.stderr));
+    let lines = String::from_utf8(output.stdout).expect("cargo writes text");
+    lines.lines().map(|line| line.trim_end_matches(" (*)").to_owned()).collect()
+}
+
 /// One of our packages, as far as cargo describes it without looking at any other.
 struct Package {
     name: String,
