@@ -63,12 +63,18 @@ pub(crate) fn own_token(
 pub(crate) struct Signals {
     interrupt: Signal,
     terminate: Signal,
+    /// Whether one came while what serves already was still being added to.
+    asked: bool,
 }
 
 impl Signals {
     pub(crate) fn listen() -> anyhow::Result<Self> {
         let listen = |kind| signal(kind).context("listen to signals");
-        Ok(Self { interrupt: listen(SignalKind::interrupt())?, terminate: listen(SignalKind::terminate())? })
+        Ok(Self {
+            interrupt: listen(SignalKind::interrupt())?,
+            terminate: listen(SignalKind::terminate())?,
+            asked: false,
+        })
     }
 
     /// Waits for one.
@@ -94,6 +100,17 @@ impl Signals {
         }
     }
 
+    /// Awaits `work` of a server that answers already; a signal breaks it off, and [`Self::run`] ends in order at once.
+    pub(crate) async fn until_ended(&mut self, work: impl Future<Output = anyhow::Result<()>>) -> anyhow::Result<()> {
+        tokio::select! {
+            result = work => result,
+            () = self.next() => {
+                self.asked = true;
+                Ok(())
+            }
+        }
+    }
+
     /// Runs `hosts` until all are stopped by command, or a signal asks to; then they drain for at most `drain`. A
     /// second signal ends the wait.
     pub(crate) async fn run(mut self, hosts: Vec<Host>, drain: Duration) -> anyhow::Result<()> {
@@ -103,9 +120,11 @@ impl Signals {
             running.spawn(run_host(host, ended.clone(), drain));
         }
         let mut all = std::pin::pin!(async { while running.join_next().await.is_some() {} });
-        tokio::select! {
-            () = &mut all => return Ok(()),
-            () = self.next() => {}
+        if !self.asked {
+            tokio::select! {
+                () = &mut all => return Ok(()),
+                () = self.next() => {}
+            }
         }
         say("stopping: calls in flight are finished; the same signal again quits at once");
         end.send_replace(true);

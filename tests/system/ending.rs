@@ -4,6 +4,7 @@ use std::net::TcpListener;
 
 use crate::support::http as client;
 use crate::support::lattice::{Lattice, path};
+use crate::support::process::Server;
 
 fn lattice_with(actor: &str) -> Lattice {
     let lattice = Lattice::one_box(&[]);
@@ -45,3 +46,34 @@ fn a_second_signal_ends_the_wait_for_calls_in_flight() {
     let cut = lattice.runtime.block_on(sleeper).expect("no panic");
     assert!(cut.as_ref().map_or(true, |(status, _)| *status >= 500), "{cut:?}");
 }
+
+/// It was an error once, "ended while starting", whatever answered already.
+#[test]
+fn a_lattice_that_still_deploys_ends_in_order() {
+    let data = tempfile::tempdir().expect("a temporary directory");
+    let manifest = data.path().join("never.yaml");
+    std::fs::write(&manifest, NEVER_STANDS).expect("the directory is writable");
+    let server = Server::start(data.path(), &["up", "--file", path(&manifest)]);
+    server.wait_for("catalog changed");
+    server.signal("TERM");
+    let (status, output) = server.wait();
+    assert!(status.success(), "{status}: {output}");
+    assert!(output.contains("host stopped"), "{output}");
+}
+
+/// An application that is waited for as long as the lattice is up: no host has that label.
+const NEVER_STANDS: &str = "\
+apiVersion: core.oam.dev/v1beta1
+kind: Application
+metadata:
+  name: never
+  annotations: { version: v1 }
+spec:
+  components:
+    - name: hello
+      type: component
+      properties: { image: file://hello.signed.wasm }
+      traits:
+        - type: spreadscaler
+          properties: { instances: 1, spread: [{ name: nowhere, requirements: { zone: nowhere } }] }
+";

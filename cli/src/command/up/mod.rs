@@ -101,19 +101,23 @@ pub(crate) async fn run(context: &Context, mut arguments: Up) -> anyhow::Result<
     let embedded = signals.unless_ended(embedded::start(context, &arguments, app.as_ref())).await?;
     let Embedded { lattice, hosts, gateway, client, wadm } = embedded;
     say(format_args!("lattice {lattice} is up: bus nats://{}, data {}", gateway.addr(), context.data.path().display()));
-    if let (Some(app), Some(host)) = (&app, hosts.first()) {
-        let work = context.output.waiting(format!("compiling and starting {}", app.id), app.serve(&client, host.id()));
-        signals.unless_ended(work).await?;
-        let url = format!("http://{}/", arguments.http);
-        let value = json!({"lattice": lattice.as_str(), "actor": app.id.as_str(), "url": url});
-        context.output.result(&value, format!("{} answers on {url}", app.id))?;
-    }
-    let deployer = signals.unless_ended(Deployer::start(context, wadm.clone())).await?;
-    if !manifests.is_empty() {
-        signals.unless_ended(deploy(context, &wadm, &manifests)).await?;
-    }
+    let mut deployer = None;
+    let begin = async {
+        if let (Some(app), Some(host)) = (&app, hosts.first()) {
+            let serving = app.serve(&client, host.id());
+            context.output.waiting(format!("compiling and starting {}", app.id), serving).await?;
+            let url = format!("http://{}/", arguments.http);
+            let value = json!({"lattice": lattice.as_str(), "actor": app.id.as_str(), "url": url});
+            context.output.result(&value, format!("{} answers on {url}", app.id))?;
+        }
+        deployer = Some(Deployer::start(context, wadm.clone()).await?);
+        deploy(context, &wadm, &manifests).await
+    };
+    signals.until_ended(begin).await?;
     let ended = signals.run(hosts, Duration::from_millis(arguments.drain_ms)).await;
-    deployer.stop().await;
+    if let Some(deployer) = deployer {
+        deployer.stop().await;
+    }
     context.data.retract();
     gateway.close().await;
     drop(lock);
