@@ -1,0 +1,33 @@
+//! Values and errors of `trellis:sql` as the ledger uses them.
+
+use crate::demo::bank::types::Fault;
+use crate::trellis::sql::database::{Error, Step, Value};
+
+/// A step that must affect this number of rows, if one is said.
+pub(crate) fn step(statement: &str, params: Vec<Value>, expect: Option<u64>) -> Step {
+    Step { statement: statement.to_owned(), params, expect }
+}
+
+pub(crate) fn text(value: &str) -> Value {
+    Value::Text(value.to_owned())
+}
+
+/// A number that fits the columns, which are of 64 bits with a sign.
+pub(crate) fn int(value: u64) -> Result<Value, Fault> {
+    i64::try_from(value).map(Value::Int64).map_err(|_| Fault::Invalid(format!("{value} is too large")))
+}
+
+/// What is said of an error: only those that will be the same next time are `invalid`.
+pub(crate) fn fault(error: Error) -> Fault {
+    match error {
+        Error::Invalid(_) | Error::Constraint(_) | Error::Limit(_) | Error::Denied(_) => {
+            Fault::Invalid(format!("the database refused: {error:?}"))
+        }
+        _ => Fault::Unavailable(format!("the database: {error:?}")),
+    }
+}
+
+/// A row that is not as the tables are.
+pub(crate) fn unexpected(row: &[Value]) -> Fault {
+    Fault::Invalid(format!("the database has an unexpected row: {row:?}"))
+}
