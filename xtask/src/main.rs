@@ -45,8 +45,11 @@ enum Command {
         #[arg(long)]
         foreign: bool,
     },
-    /// Runs a lattice of two hosts with the example actors and serves them until Ctrl-C
+    /// Runs a lattice with example actors and serves them until Ctrl-C
     Demo {
+        /// What is shown
+        #[arg(value_enum, default_value = "actors")]
+        scene: demo::Scene,
         /// Make the requests, print what came back, and end
         #[arg(long)]
         check: bool,
@@ -80,9 +83,9 @@ fn run(args: Args) -> Result<ExitCode> {
             let languages = if foreign { guests::Languages::All } else { guests::Languages::Rust };
             guests::run(&workspace, &environment, languages)
         }
-        Command::Demo { check } => {
+        Command::Demo { scene, check } => {
             let mode = if check { demo::Mode::Check } else { demo::Mode::Serve };
-            demo::run(&workspace, &environment, mode)
+            demo::run(&workspace, &environment, scene, mode)
         }
         Command::Test { quick } => {
             let extent = if quick { test::Extent::Quick } else { test::Extent::Whole };

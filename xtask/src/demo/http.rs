@@ -1,4 +1,4 @@
-//! A small HTTP/1.1 client: one GET on a connection of its own.
+//! A small HTTP/1.1 client: each request on a connection of its own.
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
@@ -19,6 +19,16 @@ pub(super) struct Response {
     pub(super) body: String,
 }
 
+/// A request.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Request<'a> {
+    pub(super) method: &'static str,
+    pub(super) path: &'a str,
+    /// Lines of the head, each with its line break.
+    pub(super) headers: &'a str,
+    pub(super) body: &'a str,
+}
+
 /// Asks for `path` until the route is there: until the answer is not 404, 503 or a refused connection.
 pub(super) fn get_when_ready(address: SocketAddr, host: Option<&str>, path: &str) -> Result<Response> {
     let started = Instant::now();
@@ -33,12 +43,23 @@ pub(super) fn get_when_ready(address: SocketAddr, host: Option<&str>, path: &str
 }
 
 fn get(address: SocketAddr, host: Option<&str>, path: &str) -> Result<Response> {
+    send(address, host, Request { method: "GET", path, headers: "", body: "" })
+}
+
+/// Sends a request and reads the response.
+///
+/// # Errors
+/// If nobody answers in time, or what comes is no whole response.
+pub(super) fn send(address: SocketAddr, host: Option<&str>, request: Request<'_>) -> Result<Response> {
     let mut stream =
         TcpStream::connect_timeout(&address, TIMEOUT).with_context(|| format!("cannot reach {address}"))?;
     stream.set_read_timeout(Some(TIMEOUT))?;
     stream.set_write_timeout(Some(TIMEOUT))?;
     let host = host.map_or_else(|| address.to_string(), |host| format!("{host}:{}", address.port()));
-    write!(stream, "GET {path} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n")?;
+    let Request { method, path, headers, body } = request;
+    let length = body.len();
+    let head = format!("{method} {path} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\nContent-Length: {length}\r\n");
+    stream.write_all(format!("{head}{headers}\r\n{body}").as_bytes())?;
     let mut bytes = Vec::new();
     stream.take(RESPONSE_BYTES_MAX).read_to_end(&mut bytes).context("the response broke off")?;
     parse(&bytes).context("the response is not HTTP/1.1")

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};
+use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::Arc;
@@ -12,7 +13,6 @@ use anyhow::{Context, Result, bail};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 
-use super::scenario::HOSTS;
 use crate::step;
 
 /// How long the hosts may take until they answer, and a command until it has ended.
@@ -25,26 +25,35 @@ const LOOK: Duration = Duration::from_millis(50);
 pub(super) struct Lattice {
     trellis: PathBuf,
     folder: PathBuf,
+    hosts: &'static [&'static str],
     child: Child,
     is_ended: Arc<AtomicBool>,
 }
 
 impl Lattice {
-    /// Starts `trellis up` with all that it keeps in `folder`, and waits until its hosts answer.
-    pub(super) fn start(trellis: &Path, folder: &Path, is_ended: Arc<AtomicBool>) -> Result<Self> {
-        let log = File::create(folder.join("up.log")).context("cannot write the log of the lattice")?;
-        let mut command = command(trellis, folder);
-        command.arg("up");
-        for host in HOSTS {
-            command.args(["--host", host]);
-        }
-        // In a process group of its own, so that Ctrl-C reaches us alone and we end it in order.
-        std::os::unix::process::CommandExt::process_group(&mut command, 0);
-        command.stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log);
-        let child = command.spawn().with_context(|| format!("cannot start {}", trellis.display()))?;
-        let mut lattice = Self { trellis: trellis.to_owned(), folder: folder.to_owned(), child, is_ended };
+    /// Starts `trellis up` with these hosts and all that it keeps in `folder`, and waits until the hosts answer.
+    pub(super) fn start(
+        trellis: &Path,
+        folder: &Path,
+        hosts: &'static [&'static str],
+        is_ended: Arc<AtomicBool>,
+    ) -> Result<Self> {
+        let child = spawn(trellis, folder, hosts)?;
+        let mut lattice = Self { trellis: trellis.to_owned(), folder: folder.to_owned(), hosts, child, is_ended };
         lattice.wait_for_hosts()?;
         Ok(lattice)
+    }
+
+    /// Ends the process without a word, as a loss of power does.
+    pub(super) fn kill(&mut self) -> Result<()> {
+        self.child.kill().context("cannot kill the lattice")?;
+        self.child.wait().context("the lattice does not end").map(drop)
+    }
+
+    /// Starts it with all that it kept, and waits until the hosts answer.
+    pub(super) fn start_again(&mut self) -> Result<()> {
+        self.child = spawn(&self.trellis, &self.folder, self.hosts)?;
+        self.wait_for_hosts()
     }
 
     fn wait_for_hosts(&mut self) -> Result<()> {
@@ -54,7 +63,7 @@ impl Lattice {
                 return Err(self.explain(anyhow::anyhow!("`trellis up` ended with {status}")));
             }
             let seen = self.json(&["get", "hosts"]);
-            if seen.as_ref().is_ok_and(|hosts| hosts.as_array().is_some_and(|hosts| hosts.len() == HOSTS.len())) {
+            if seen.as_ref().is_ok_and(|hosts| hosts.as_array().is_some_and(|hosts| hosts.len() == self.hosts.len())) {
                 return Ok(());
             }
             if started.elapsed() > PATIENCE {
@@ -70,14 +79,26 @@ impl Lattice {
         self.run(arguments).map(drop)
     }
 
+    /// The same with `input` on standard input.
+    pub(super) fn show_with_input(&self, arguments: &[&str], input: &str) -> Result<()> {
+        eprintln!("    $ trellis {} < …", arguments.join(" "));
+        let file = self.folder.join("command.in");
+        File::create(&file).and_then(|mut file| file.write_all(input.as_bytes())).context("cannot write the input")?;
+        self.run_with(arguments, Stdio::from(File::open(&file)?)).map(drop)
+    }
+
     /// Runs a command that must succeed within its time; its standard output.
     pub(super) fn run(&self, arguments: &[&str]) -> Result<String> {
+        self.run_with(arguments, Stdio::null())
+    }
+
+    fn run_with(&self, arguments: &[&str], input: Stdio) -> Result<String> {
         if self.is_ended.load(Ordering::Relaxed) {
             bail!("interrupted");
         }
         let (output, errors) = (self.folder.join("command.out"), self.folder.join("command.err"));
         let mut command = command(&self.trellis, &self.folder);
-        command.args(arguments).stdin(Stdio::null());
+        command.args(arguments).stdin(input);
         command.stdout(File::create(&output)?).stderr(File::create(&errors)?);
         let mut child = command.spawn().context("cannot start trellis")?;
         let Some(status) = step::wait_until(&mut child, PATIENCE)? else {
@@ -107,6 +128,11 @@ impl Lattice {
             }
         }
         Ok(hosts)
+    }
+
+    /// The folder with all that it keeps, in which commands run.
+    pub(super) fn folder(&self) -> &Path {
+        &self.folder
     }
 
     /// How a user reaches this lattice.
@@ -146,6 +172,21 @@ impl Drop for Lattice {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
+}
+
+/// `trellis up`, with what it says at the end of its log.
+fn spawn(trellis: &Path, folder: &Path, hosts: &[&str]) -> Result<Child> {
+    let log = File::options().create(true).append(true).open(folder.join("up.log"));
+    let log = log.context("cannot write the log of the lattice")?;
+    let mut command = command(trellis, folder);
+    command.arg("up");
+    for host in hosts {
+        command.args(["--host", host]);
+    }
+    // In a process group of its own, so that Ctrl-C reaches us alone and we end it in order.
+    std::os::unix::process::CommandExt::process_group(&mut command, 0);
+    command.stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log);
+    command.spawn().with_context(|| format!("cannot start {}", trellis.display()))
 }
 
 /// `trellis` with a data directory of its own and without what the user's environment says to it.

@@ -97,10 +97,7 @@ fn with_balance(account: &Account) -> Result<Value, Reply> {
 
 fn statement(caller: &Identity, id: &str, request: &Request) -> Result<Reply, Reply> {
     let account = seen(caller, id)?;
-    let month = request
-        .query_value("month")
-        .ok_or_else(|| Reply::refused(400, "invalid", "the query says the month: ?month=2026-01"))?;
-    Ok(Reply::text(statements::statement(&account.id, month)?))
+    Ok(Reply::text(statements::statement(&account.id, request.query_value("month"))?))
 }
 
 /// What is to be paid. An amount is a whole number: `10.50` is refused, not rounded.

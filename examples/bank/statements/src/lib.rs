@@ -22,8 +22,11 @@ wit_bindgen::generate!({
 struct Statements;
 
 impl Guest for Statements {
-    fn statement(account: String, month: String) -> Result<String, Fault> {
-        let month: Month = month.parse().map_err(Fault::Invalid)?;
+    fn statement(account: String, month: Option<String>) -> Result<String, Fault> {
+        let month = match month {
+            Some(text) => text.parse().map_err(Fault::Invalid)?,
+            None => Month::of(now_ms()),
+        };
         if accounts::find(&account)?.is_none() {
             return Err(Fault::Invalid(format!("there is no account {account}")));
         }

@@ -5,10 +5,10 @@ use std::path::Path;
 
 use anyhow::Result;
 
-use super::lattice::Lattice;
+use crate::demo::lattice::Lattice;
 
 /// The hosts, as `trellis up --host` takes them.
-pub(super) const HOSTS: [&str; 2] = ["core", "edge:zone=edge"];
+pub(in crate::demo) const HOSTS: &[&str] = &["core", "edge:zone=edge"];
 
 /// A function of `greeter` with all kinds of values, in WAVE.
 pub(super) const CALL: &str = "demo:greet/greeter.greet({name: \"Ada\", title: some(\"Countess\"), language: english, \
