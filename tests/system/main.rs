@@ -5,6 +5,7 @@
 mod access;
 mod apps;
 mod bad_input;
+mod bank;
 mod blobs;
 mod cloud_edge;
 mod disturbance;

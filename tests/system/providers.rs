@@ -6,29 +6,6 @@ use std::process::Command;
 use crate::support::lattice::{Lattice, path};
 use crate::support::{process, wait};
 
-/// The process of the built-in provider `name` that the process `host` has started.
-fn provider_process(host: u32, name: &str) -> u32 {
-    wait::until("the process of a provider", || {
-        let processes = std::fs::read_dir("/proc").expect("Linux").flatten();
-        let pids = processes.filter_map(|entry| entry.file_name().to_string_lossy().parse::<u32>().ok());
-        let found = pids.filter(|pid| parent(*pid) == Some(host)).find(|pid| {
-            let arguments = std::fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
-            let arguments: Vec<_> = arguments.split(|byte| *byte == 0).collect();
-            arguments.get(1..3) == Some(&[b"provider", name.as_bytes()])
-        });
-        found.ok_or_else(|| format!("{host} has none"))
-    })
-}
-
-fn parent(pid: u32) -> Option<u32> {
-    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
-    status.lines().find_map(|line| line.strip_prefix("PPid:"))?.trim().parse().ok()
-}
-
-fn signal(pid: u32, name: &str) {
-    assert!(Command::new("kill").args(["-s", name, &pid.to_string()]).status().expect("kill runs").success());
-}
-
 fn until_gone(pid: u32) {
     wait::until("the end of a provider's process", || {
         let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
@@ -50,22 +27,22 @@ fn counting() -> Lattice {
 fn a_store_in_a_process_of_its_own_outlives_its_process() {
     let lattice = counting();
     assert_eq!(lattice.until_ok("/a"), "1\n");
-    let pid = provider_process(lattice.servers[0].id(), "keyvalue");
+    let pid = process::provider_of(lattice.servers[0].id(), "keyvalue");
     let limits = std::fs::read_to_string(format!("/proc/{pid}/limits")).expect("it runs");
     let data = limits.lines().find(|line| line.starts_with("Max data size")).expect("Linux has it");
     assert!(data.contains("2147483648"), "{data}");
     assert_eq!(std::fs::read(format!("/proc/{pid}/environ")).expect("it runs"), b"");
-    signal(pid, "KILL");
+    process::signal(pid, "KILL");
     assert_eq!(lattice.until_ok("/a"), "2\n");
-    assert_ne!(provider_process(lattice.servers[0].id(), "keyvalue"), pid);
+    assert_ne!(process::provider_of(lattice.servers[0].id(), "keyvalue"), pid);
 }
 
 #[test]
 fn a_process_ends_with_its_host_even_when_it_hangs() {
     let mut lattice = counting();
     lattice.until_ok("/a");
-    let pid = provider_process(lattice.servers[0].id(), "keyvalue");
-    signal(pid, "STOP");
+    let pid = process::provider_of(lattice.servers[0].id(), "keyvalue");
+    process::signal(pid, "STOP");
     // Without a word, as when it runs out of memory.
     drop(lattice.servers.pop());
     until_gone(pid);

@@ -102,6 +102,12 @@ impl Lattice {
         drop(self.servers.remove(at));
     }
 
+    /// The id of the process of the host `name`.
+    pub(crate) fn process_of(&self, name: &str) -> u32 {
+        let at = self.hosts.iter().position(|host| host == name).expect("a host of that name runs");
+        self.servers[at].id()
+    }
+
     /// The name of the host that runs the actor `id`, once one does.
     pub(crate) fn host_of(&self, id: &str) -> String {
         wait::until(&format!("a host of {id}"), || {

@@ -5,6 +5,8 @@ pub(crate) mod guests;
 pub(crate) mod http;
 pub(crate) mod lattice;
 pub(crate) mod nats;
+pub(crate) mod postgres;
 pub(crate) mod process;
+pub(crate) mod redis;
 pub(crate) mod wait;
 pub(crate) mod wire;

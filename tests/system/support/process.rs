@@ -139,6 +139,30 @@ impl Drop for Server {
     }
 }
 
+/// The process of the built-in provider `name` that the process `host` has started.
+pub(crate) fn provider_of(host: u32, name: &str) -> u32 {
+    wait::until("the process of a provider", || {
+        let processes = std::fs::read_dir("/proc").expect("Linux").flatten();
+        let pids = processes.filter_map(|entry| entry.file_name().to_string_lossy().parse::<u32>().ok());
+        let found = pids.filter(|pid| parent(*pid) == Some(host)).find(|pid| {
+            let arguments = std::fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+            let arguments: Vec<_> = arguments.split(|byte| *byte == 0).collect();
+            arguments.get(1..3) == Some(&[b"provider", name.as_bytes()])
+        });
+        found.ok_or_else(|| format!("{host} has none"))
+    })
+}
+
+fn parent(pid: u32) -> Option<u32> {
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
+    status.lines().find_map(|line| line.strip_prefix("PPid:"))?.trim().parse().ok()
+}
+
+/// Sends the signal of that name.
+pub(crate) fn signal(pid: u32, name: &str) {
+    assert!(Command::new("kill").args(["-s", name, &pid.to_string()]).status().expect("kill runs").success());
+}
+
 fn collect(stream: impl Read + Send + 'static, output: &Arc<Mutex<String>>) {
     let output = Arc::clone(output);
     std::thread::spawn(move || {

@@ -12,21 +12,21 @@ const ENTRIES: &str = "select p.transfer, case when t.debit = p.account then t.c
 
 /// One statement, so that all of it is seen at one moment.
 const CHECK: &str = "select \
-    (select count(*) from account), \
+    (select count(*) from balance), \
     (select count(*) from transfer where outcome = 'posted'), \
     (select count(*) from posting), \
     (select cast(coalesce(sum(amount), 0) as bigint) from posting), \
-    (select cast(coalesce(sum(balance), 0) as bigint) from account), \
-    (select cast(coalesce(sum(balance), 0) as bigint) from account where id <> 'bank'), \
-    (select count(*) from account a where a.balance <> \
-        (select cast(coalesce(sum(p.amount), 0) as bigint) from posting p where p.account = a.id)), \
+    (select cast(coalesce(sum(amount), 0) as bigint) from balance), \
+    (select cast(coalesce(sum(amount), 0) as bigint) from balance where account <> 'bank'), \
+    (select count(*) from balance b where b.amount <> \
+        (select cast(coalesce(sum(p.amount), 0) as bigint) from posting p where p.account = b.account)), \
     (select count(*) from transfer t where t.outcome = 'posted' and 2 <> \
         (select count(*) from posting p where p.transfer = t.id and \
             ((p.account = t.debit and p.amount = -t.amount) or (p.account = t.credit and p.amount = t.amount)))), \
-    (select count(*) from account where balance < 0 and id <> 'bank')";
+    (select count(*) from balance where amount < 0 and account <> 'bank')";
 
 pub(crate) fn balance(account: String) -> Result<Option<i64>, Fault> {
-    let rows = database::query("select balance from account where id = $1", &[Value::Text(account)]).map_err(fault)?;
+    let rows = database::query("select amount from balance where account = $1", &[Value::Text(account)]).map_err(fault)?;
     match rows.rows.first().map(Vec::as_slice) {
         None => Ok(None),
         Some([Value::Int64(balance)]) => Ok(Some(*balance)),

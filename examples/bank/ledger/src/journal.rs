@@ -16,12 +16,12 @@ const MAX_AMOUNT: u64 = 1_000_000_000_000;
 
 const RECORD: &str = "insert into transfer (id, debit, credit, amount, reference, outcome, at_ms) \
     values ($1, $2, $3, $4, $5, $6, $7)";
-const CHANGE: &str = "update account set balance = balance + $1 where id = $2";
+const CHANGE: &str = "update balance set amount = amount + $1 where account = $2";
 const POSTING: &str = "insert into posting (transfer, account, amount, at_ms) values ($1, $2, $3, $4)";
 
 /// Makes an account, if it is not there.
 pub(crate) fn open(account: String) -> Result<(), Fault> {
-    let statement = "insert into account (id, balance) values ($1, 0) on conflict (id) do nothing";
+    let statement = "insert into balance (account, amount) values ($1, 0) on conflict (account) do nothing";
     database::execute(statement, &[Value::Text(account)]).map(|_| ()).map_err(fault)
 }
 

@@ -25,9 +25,6 @@ pub(super) const HOSTS: &[&str] = &["bank"];
 /// The actors, without the `bank-` before their names.
 const ACTORS: [&str; 7] = ["gateway", "accounts", "ledger", "payments", "fraud", "statements", "notifications"];
 
-/// Where the manifest listens; the demo puts its own address there.
-const LISTENS: &str = "127.0.0.1:8080";
-
 /// Passwords are shown: everything here ends with the demo.
 const TELLER: (&str, &str) = ("teller", "counts by hand");
 const AUDITOR: (&str, &str) = ("auditor", "counts again");
@@ -38,7 +35,7 @@ const CUSTOMERS: [(&str, &str); 4] =
 /// What each customer pays in at first, in cents.
 const SEED: u64 = 100_000;
 
-/// Puts the secrets, signs the actors, deploys the manifest, and opens accounts with money in them.
+/// Puts secrets and configs, signs the actors, deploys the manifest, and opens accounts with money in them.
 pub(super) fn start(lattice: &Lattice, workspace: &Workspace, address: SocketAddr) -> Result<()> {
     put_secrets(lattice)?;
     for actor in ACTORS {
@@ -47,8 +44,12 @@ pub(super) fn start(lattice: &Lattice, workspace: &Workspace, address: SocketAdd
         let source = source.to_str().context("the path of the actors is no text")?;
         lattice.show(&["sign", source, "--import-all", "--out", &signed])?;
     }
-    let manifest = fs::read_to_string(workspace.root().join("examples/bank/bank.yaml")).context("no manifest")?;
-    fs::write(lattice.folder().join("bank.yaml"), manifest.replace(LISTENS, &address.to_string()))?;
+    lattice.show(&["config", "put", "bank-http", &format!("address={address}")])?;
+    for (config, backend) in [("bank-sql", "sqlite"), ("bank-keyvalue", "embedded"), ("bank-messaging", "embedded")] {
+        lattice.show(&["config", "put", config, &format!("backend={backend}")])?;
+    }
+    // Images are named by their place beside the manifest.
+    fs::copy(workspace.root().join("examples/bank/bank.yaml"), lattice.folder().join("bank.yaml"))?;
     lattice.show(&["app", "deploy", "bank.yaml", "--wait"])?;
     seed(address)?;
     show(address)
@@ -59,6 +60,7 @@ fn put_secrets(lattice: &Lattice) -> Result<()> {
     fs::File::open("/dev/urandom").and_then(|mut source| source.read_exact(&mut key)).context("no random bytes")?;
     let key: String = key.iter().map(|byte| format!("{byte:02x}")).collect();
     lattice.show_with_input(&["secret", "put", "bank-token-key", "--for", "bank-gateway"], &key)?;
+    lattice.show_with_input(&["secret", "put", "bank-database-password", "--for", "bank-sql"], "none")?;
     for (user, password) in [TELLER, AUDITOR] {
         let name = format!("bank-{user}-password");
         lattice.show_with_input(&["secret", "put", &name, "--for", "bank-accounts"], password)?;
