@@ -24,9 +24,9 @@ impl Answer {
         serde_json::from_str(&self.body).unwrap_or_else(|error| panic!("{error}: {self:?}"))
     }
 
-    /// Whether it says something about the question, and not that there is no answer now.
+    /// Whether it is the bank's word on the question: what a host says while the bank starts or is away is no JSON.
     fn counts(&self) -> bool {
-        self.status < 500 && ![404, 429].contains(&self.status)
+        self.status < 500 && serde_json::from_str::<Value>(&self.body).is_ok()
     }
 }
 

@@ -59,7 +59,9 @@ impl Load {
         let enough = self.notes.count() + more;
         wait::until(&format!("{more} more payments"), || match self.notes.count() {
             count if count >= enough => Ok(()),
-            count => Err(format!("{count} of {enough}; {}", self.alive())),
+            // What one of them panicked with is said there.
+            _ if self.payers.iter().any(JoinHandle::is_finished) => panic!("one who pays has stopped"),
+            count => Err(format!("{count} of {enough}")),
         });
     }
 
@@ -86,10 +88,6 @@ impl Load {
             payer.join().expect("no payer panics");
         }
         self.notes.answered.lock().expect("no payer panics").clone()
-    }
-
-    fn alive(&self) -> String {
-        format!("{} who pay", self.payers.iter().filter(|payer| !payer.is_finished()).count())
     }
 }
 

@@ -55,7 +55,9 @@ impl Client {
     pub(super) fn pay_until_answered(&self, key: &str, body: &Value) -> Result<Response> {
         until(&format!("an answer to payment {key}"), || {
             let response = self.pay(key, body)?;
-            if response.status >= 500 { bail!("{response:?}") } else { Ok(response) }
+            // What a host says while the bank starts is no JSON.
+            let is_answer = response.status < 500 && response.body.starts_with('{');
+            if is_answer { Ok(response) } else { bail!("{response:?}") }
         })
     }
 
