@@ -9,7 +9,7 @@ use trellis_lattice::id::LatticeName;
 use crate::command::{
     app, build, call, completions, config, events, get, host, inspect, keys, label, link, pull, push,
 };
-use crate::command::{confine, new, par, provider, scale, secret, sign, start, stop, up, wadm};
+use crate::command::{confine, new, par, policy, provider, scale, secret, sign, start, stop, up, wadm};
 use crate::output::say;
 
 /// Run WebAssembly actors in a lattice of hosts.
@@ -119,6 +119,8 @@ pub(crate) enum Command {
     Link(link::LinkArgs),
     /// Write, read and delete configs
     Config(config::ConfigArgs),
+    /// Write, read and delete policies: how calls over links behave
+    Policy(policy::PolicyArgs),
     /// Write secrets, sealed, and say who may read them
     Secret(secret::SecretArgs),
     /// Set and remove labels of hosts

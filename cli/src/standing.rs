@@ -5,7 +5,9 @@ use std::fmt;
 
 use serde::Serialize;
 use trellis_lattice::id::EntityId;
-use trellis_lattice::message::inventory::{BreakerState, HostInventory, LinkState, ProviderLink};
+use trellis_lattice::message::inventory::{
+    BreakerState, HostInventory, LinkBreaker, LinkState, LinkTraffic, ProviderLink,
+};
 use trellis_lattice::message::link::Link;
 
 /// How a link stands.
@@ -19,23 +21,34 @@ pub(crate) struct Standing {
     /// By the name of the host: breakers that calls of it opened. Others are closed.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     breakers: BTreeMap<String, BreakerState>,
+    /// By the name of the host: calls in flight, where any are.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    traffic: BTreeMap<String, Traffic>,
+}
+
+/// Calls in flight over a link on one host.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+struct Traffic {
+    in_flight: u32,
+    /// How many there may be, if that is limited.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    limit: Option<u32>,
 }
 
 impl Standing {
     /// Of `link`, as `hosts` say.
     pub(crate) fn of(link: &Link, hosts: &[HostInventory]) -> Self {
         let (state, reason) = said(link, hosts).or_else(|| absent(link, hosts)).unwrap_or((LinkState::Up, None));
-        let breakers = hosts.iter().flat_map(|host| host.breakers.iter().map(move |breaker| (host, breaker)));
-        let is_it = |breaker: &trellis_lattice::message::inventory::LinkBreaker| {
-            (&breaker.source_id, &breaker.target, &breaker.name, &breaker.wit_namespace, &breaker.wit_package)
-                == (&link.source_id, &link.target, &link.name, &link.wit_namespace, &link.wit_package)
-        };
-        let breakers = breakers.filter(|(_, breaker)| is_it(breaker));
-        Self {
-            state,
-            reason,
-            breakers: breakers.map(|(host, breaker)| (host.friendly_name.clone(), breaker.state)).collect(),
-        }
+        Self { state, reason, breakers: breakers(link, hosts), traffic: traffic(link, hosts) }
+    }
+
+    /// The calls in flight, e.g. `3 of 64 on a, 1 on b`.
+    pub(crate) fn in_flight(&self) -> String {
+        let all = self.traffic.iter().map(|(host, Traffic { in_flight, limit })| match limit {
+            Some(limit) => format!("{in_flight} of {limit} on {host}"),
+            None => format!("{in_flight} on {host}"),
+        });
+        all.collect::<Vec<_>>().join(", ")
     }
 
     /// The breakers that do not let calls pass as usual, e.g. `open on a, half-open on b`.
@@ -58,6 +71,27 @@ impl fmt::Display for Standing {
         })?;
         self.reason.as_ref().map_or(Ok(()), |reason| write!(f, ": {reason}"))
     }
+}
+
+fn breakers(link: &Link, hosts: &[HostInventory]) -> BTreeMap<String, BreakerState> {
+    let all = hosts.iter().flat_map(|host| host.breakers.iter().map(move |breaker| (host, breaker)));
+    let is_it = |breaker: &LinkBreaker| {
+        (&breaker.source_id, &breaker.target, &breaker.name, &breaker.wit_namespace, &breaker.wit_package)
+            == (&link.source_id, &link.target, &link.name, &link.wit_namespace, &link.wit_package)
+    };
+    let its = all.filter(|(_, breaker)| is_it(breaker));
+    its.map(|(host, breaker)| (host.friendly_name.clone(), breaker.state)).collect()
+}
+
+fn traffic(link: &Link, hosts: &[HostInventory]) -> BTreeMap<String, Traffic> {
+    let all = hosts.iter().flat_map(|host| host.traffic.iter().map(move |traffic| (host, traffic)));
+    let is_it = |traffic: &LinkTraffic| {
+        (&traffic.source_id, &traffic.target, &traffic.name, &traffic.wit_namespace, &traffic.wit_package)
+            == (&link.source_id, &link.target, &link.name, &link.wit_namespace, &link.wit_package)
+    };
+    let counted = |traffic: &LinkTraffic| Traffic { in_flight: traffic.in_flight, limit: traffic.limit };
+    let its = all.filter(|(_, traffic)| is_it(traffic));
+    its.map(|(host, traffic)| (host.friendly_name.clone(), counted(traffic))).collect()
 }
 
 /// What the providers at its ends say of it: the worst.
@@ -140,6 +174,22 @@ mod tests {
     fn a_link_of_what_does_not_run_is_pending_and_one_between_actors_that_run_is_up() {
         check("web", "cart", &[host("a", Vec::new(), Vec::new())], ("up", ""));
         check("web", "till", &[host("a", Vec::new(), Vec::new())], ("pending: till does not run", ""));
+    }
+
+    #[test]
+    fn calls_in_flight_are_told_by_host() {
+        let traffic = |count: u32, limit: Option<u32>| {
+            let mut value = link("web", "cart");
+            (value["in_flight"], value["limit"]) = (count.into(), limit.into());
+            serde_json::from_value(value).expect("traffic")
+        };
+        let mut hosts = ["a", "b"].map(|name| host(name, Vec::new(), Vec::new()));
+        hosts[0].traffic.push(traffic(3, Some(64)));
+        hosts[1].traffic.push(traffic(1, None));
+        let mut value = link("web", "cart");
+        value["interfaces"] = json!(["incoming-handler"]);
+        let link: Link = serde_json::from_value(value).expect("a link");
+        assert_eq!(Standing::of(&link, &hosts).in_flight(), "3 of 64 on a, 1 on b");
     }
 
     #[test]

@@ -13,7 +13,7 @@ use arc_swap::{ArcSwap, ArcSwapOption};
 use async_trait::async_trait;
 use trellis_lattice::contract::Interface;
 use trellis_lattice::error::CallError;
-use trellis_lattice::id::{EntityId, LinkName};
+use trellis_lattice::id::{EntityId, HostId, LinkName};
 use trellis_lattice::message::invocation::{self, Answer, Call, Encoding, Head, Invocation, MAX_DEPTH};
 use trellis_lattice::rpc::Peer;
 use trellis_provider_sdk as sdk;
@@ -70,13 +70,20 @@ impl Router {
         match self.view.guard(&invocation.head) {
             None => self.pass(invocation).await,
             // Boxed, so that calls over links without a policy, which are most, do not carry its size.
-            Some(guard) => Box::pin(self.guarded(&guard, invocation)).await,
+            Some(guard) => Box::pin(self.guarded(&guard, invocation, Way::Anywhere)).await,
         }
     }
 
     /// Whether `source` has a link called `link` that covers `interface`.
     pub(crate) fn is_linked(&self, source: &EntityId, link: &LinkName, interface: &Interface) -> bool {
         self.view.peek_links().lookup(source, link, interface).is_some()
+    }
+
+    /// A host that runs `id`, as presence says; not this one.
+    pub(crate) fn host_of(&self, id: &EntityId) -> Option<HostId> {
+        let present = self.peer.load_full()?.present();
+        let mut runs = present.iter().filter(|presence| presence.running.iter().any(|running| running.id == *id));
+        runs.find_map(|presence| presence.peer.as_host())
     }
 
     /// Looks up the link, and makes the head.
@@ -106,11 +113,19 @@ impl Router {
         self.targets.load().get(id).cloned()
     }
 
-    /// Calls the target, here or elsewhere.
+    /// Calls the target, here or elsewhere, over a link without a policy of its own.
     async fn pass(&self, invocation: Invocation<Args>) -> Result<Answer<Args>, CallError> {
         match self.target(&invocation.head.target) {
-            Some(target) => target.call(invocation).await,
+            Some(target) => self.meet(target, invocation).await,
             None => self.send(invocation).await,
+        }
+    }
+
+    /// Calls `target`, which runs here, as is usual for what it is.
+    async fn meet(&self, target: Target, invocation: Invocation<Args>) -> Result<Answer<Args>, CallError> {
+        match target.usual_guard(&invocation.head) {
+            None => target.call(invocation).await,
+            Some(guard) => Box::pin(self.guarded(&guard, invocation, Way::Here)).await,
         }
     }
 
@@ -123,13 +138,25 @@ impl Router {
         Ok(Answer { value: wire::value(&interface, answer.value)?, body: answer.body })
     }
 
-    /// Calls a target on this host, for a peer that was let in.
+    /// Calls a target on this host, for a peer that was let in. What the link says of calls its host has seen to.
     async fn deliver(&self, invocation: Invocation<Args>) -> Result<Answer<Args>, CallError> {
-        match self.target(&invocation.head.target) {
-            Some(target) => target.call(invocation).await,
-            None => Err(nobody_runs(&invocation.head.target)),
+        let Some(target) = self.target(&invocation.head.target) else {
+            return Err(nobody_runs(&invocation.head.target));
+        };
+        match self.view.guard(&invocation.head) {
+            Some(_) => target.call(invocation).await,
+            None => self.meet(target, invocation).await,
         }
     }
+}
+
+/// Where an attempt at a call may go.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Way {
+    /// To whoever runs the target.
+    Anywhere,
+    /// To the target on this host only: whoever called chose this one.
+    Here,
 }
 
 fn too_deep(source: &EntityId) -> CallError {
@@ -232,7 +259,7 @@ mod tests {
             link("a", "default", "test:echo/echo", "echo"),
             link("lost", "default", "test:echo/echo", "nobody"),
         ]);
-        router.set_targets([("echo".parse().expect("valid"), Target::Provider(Arc::new(Echo)))].into());
+        router.set_targets([("echo".parse().expect("valid"), Target::Provider(Arc::new(Echo), Arc::default()))].into());
         match router.call(call(source, function, context)).await {
             Ok(Answer { value: Args::Wire(bytes), .. }) => {
                 assert_eq!(&bytes[..], b"hello");

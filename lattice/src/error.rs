@@ -28,6 +28,8 @@ pub enum CallErrorKind {
     UnknownOutcome,
     /// The target ran and reports a failure of its own.
     Provider,
+    /// The target was not called, because calls to it kept failing; try again after the given time.
+    BreakerOpen,
 }
 
 /// How a call failed, as its caller sees it, wherever the target ran.
@@ -38,7 +40,7 @@ pub struct CallError {
     pub kind: CallErrorKind,
     /// For people; names the thing. Carries no secret and no guest data.
     pub message: String,
-    /// With `Overloaded`: when to try again.
+    /// With `Overloaded` and `BreakerOpen`: when to try again.
     pub retry_after: Option<Duration>,
 }
 
@@ -68,6 +70,11 @@ impl CallError {
         Self { kind: CallErrorKind::Overloaded, message: message.into(), retry_after: Some(retry_after) }
     }
 
+    /// `BreakerOpen`, to be tried again after `retry_after`.
+    pub fn breaker_open(message: impl Into<String>, retry_after: Duration) -> Self {
+        Self { kind: CallErrorKind::BreakerOpen, message: message.into(), retry_after: Some(retry_after) }
+    }
+
     /// `Trap`.
     pub fn trap(message: impl Into<String>) -> Self {
         Self::new(CallErrorKind::Trap, message)
@@ -90,7 +97,7 @@ impl CallError {
 
     /// Whether the call had no effect, so that sending it again is safe even if it is not idempotent.
     pub fn is_retryable(&self) -> bool {
-        matches!(self.kind, CallErrorKind::NoTarget | CallErrorKind::Overloaded)
+        matches!(self.kind, CallErrorKind::NoTarget | CallErrorKind::Overloaded | CallErrorKind::BreakerOpen)
     }
 }
 

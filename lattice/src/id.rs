@@ -136,6 +136,10 @@ id_type!(
     SecretName, "secret name", check_name
 );
 id_type!(
+    /// The name of a policy: how calls over the links behave that name it.
+    PolicyName, "policy name", check_name
+);
+id_type!(
     /// The public nkey of a host, `N…`.
     HostId, "host id", |kind, text| check_public_key(kind, text, &['N'])
 );

@@ -78,6 +78,39 @@ fn names_that_could_be_subjects_are_refused() {
 }
 
 #[test]
+fn a_link_that_a_provider_cannot_read_is_refused_when_it_is_put() {
+    let lattice = Lattice::one_box(&[]);
+    for builtin in ["http-client", "keyvalue", "messaging", "blobstore", "sql", "http-server", "timer"] {
+        lattice.run(&["start", "provider", builtin, &format!("builtin:{builtin}")]);
+    }
+    // Provider, interface, what is wrong, the key, and an example of what is right.
+    let targets = [
+        ("http-client", "wasi:http/outgoing-handler", "redirects=none", "allow", "api.example.com"),
+        ("http-client", "wasi:http/outgoing-handler", "allow=*:* max_requests=many", "max_requests", "256"),
+        ("keyvalue", "wasi:keyvalue/store", "backend=mysql", "backend", "redis"),
+        ("keyvalue", "wasi:keyvalue/store", "backend=redis ttl=soon", "ttl", "30s"),
+        ("messaging", "wasmcloud:messaging/consumer", "backend=jetstream", "cluster_uris", "nats://"),
+        ("blobstore", "wasi:blobstore/blobstore", "backend=s3", "bucket", "trellis-blobs"),
+        ("sql", "trellis:sql/database", "backend=postgres", "url", "postgres://"),
+    ];
+    let sources = [
+        ("http-server", "wasi:http/incoming-handler", "address=everywhere", "address", "127.0.0.1:8080"),
+        ("messaging", "wasmcloud:messaging/handler", "order_by=token:2", "subscriptions", "orders."),
+        ("timer", "trellis:timer/handler", "attempts=3", "schedule", "0 9 * * MON-FRI"),
+    ];
+    let put =
+        |ends: [&str; 2], side: &str, (provider, interface, pairs, key, example): (&str, &str, &str, &str, &str)| {
+            let pairs: Vec<&str> = pairs.split(' ').collect();
+            lattice.run(&[&["config", "put", "wrong"], &pairs[..]].concat());
+            let error = lattice.try_run(&["link", "put", ends[0], ends[1], interface, side, "wrong"]).refused();
+            check(&error, &[&format!("provider {provider}"), &format!("{key:?}"), "expected", "e.g.", example]);
+        };
+    targets.into_iter().for_each(|case| put(["actor", case.0], "--target-config", case));
+    sources.into_iter().for_each(|case| put([case.0, "actor"], "--source-config", case));
+    assert!(!lattice.run(&["get", "links"]).contains("actor"), "none of them is there");
+}
+
+#[test]
 fn a_port_in_use_is_named() {
     let lattice = Lattice::one_box(&[]);
     let taken = TcpListener::bind("127.0.0.1:0").expect("a free port");

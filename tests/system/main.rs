@@ -16,6 +16,7 @@ mod one_box;
 mod operations;
 mod outage;
 mod outside;
+mod policies;
 mod providers;
 mod relay;
 mod resume;

@@ -21,6 +21,32 @@ fn documents_name_files_that_exist() {
     report("paths that the documents name exist", findings);
 }
 
+/// Rule: tests that the documents name exist.
+#[test]
+fn documents_name_tests_that_exist() {
+    let sources: Vec<_> = files().iter().filter(|file| file.ends_with(".rs")).map(|file| read(file)).collect();
+    let mut findings = Vec::new();
+    for document in files().iter().filter(|file| file.ends_with(".md") && !file.contains("wit/")) {
+        for (line, text) in (1..).zip(read(document).lines()) {
+            for test in text.split('`').skip(1).step_by(2).filter_map(as_test) {
+                let function = format!("fn {test}(");
+                if !sources.iter().any(|source| source.contains(&function)) {
+                    findings.push(Finding::new(document, line, format!("there is no test {test}")));
+                }
+            }
+        }
+    }
+    report("tests that the documents name exist", findings);
+}
+
+/// The name of the test that a piece of code in a document is, if it is one: tests are called by sentences.
+fn as_test(text: &str) -> Option<&str> {
+    let name = text.rsplit("::").next()?;
+    let is_plain = name.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_');
+    let words = name.split('_').count();
+    (is_plain && (words > 5 || words > 2 && text.contains("::"))).then_some(name)
+}
+
 /// Whether a piece of code in a document is the path of one of our files.
 fn is_path(text: &str) -> bool {
     let is_plain = text.chars().all(|c| c.is_ascii_alphanumeric() || "/._-".contains(c));

@@ -10,11 +10,11 @@ use async_trait::async_trait;
 use tokio::time::timeout_at;
 use trellis_interfaces::blobstore::{BLOBSTORE, CONTAINER};
 use trellis_provider_sdk::{
-    ActiveLink, Answer, Args, CallError, Description, EntityId, Environment, Factory, Head, Interface, Invocation,
-    LinkError, LinkName, Provider, Role,
+    ActiveLink, Answer, Args, Backing, CallError, Description, EntityId, Environment, Factory, Head, Interface,
+    Invocation, LinkError, LinkName, Provider, Role,
 };
 
-use crate::config::LinkConfig;
+use crate::config::{Backend, LinkConfig};
 use crate::request::Request;
 use crate::store::Store;
 
@@ -87,6 +87,10 @@ impl Provider for BlobStore {
         Description { name: "blob store".into(), serves: serves.into(), calls: Vec::new() }
     }
 
+    fn check(&self, link: &ActiveLink) -> Result<(), LinkError> {
+        LinkConfig::parse(&self.environment.config, link).map(drop)
+    }
+
     async fn link_up(&self, link: &ActiveLink) -> Result<(), LinkError> {
         let opened = async {
             let config = LinkConfig::parse(&self.environment.config, link)?;
@@ -105,6 +109,13 @@ impl Provider for BlobStore {
 
     async fn link_down(&self, link: &ActiveLink) {
         self.set_link(link, None);
+    }
+
+    fn backing(&self, link: &ActiveLink) -> Backing {
+        match LinkConfig::parse(&self.environment.config, link).map(|config| config.backend) {
+            Ok(Backend::S3(_)) => Backing::Server,
+            Ok(Backend::Folder(_)) | Err(_) => Backing::Machine,
+        }
     }
 
     async fn call(&self, invocation: Invocation<Args>) -> Result<Answer<Args>, CallError> {

@@ -10,8 +10,8 @@ use http::{HeaderName, HeaderValue, request};
 use tokio_util::task::TaskTracker;
 use trellis_interfaces::http::{CLIENT, HANDLE, OUTGOING_HANDLER};
 use trellis_provider_sdk::{
-    ActiveLink, Answer, Args, CallError, Description, EntityId, Environment, Factory, Head, Interface, Invocation,
-    LinkError, LinkName, Provider, Role, Trace,
+    ActiveLink, Answer, Args, Backing, CallError, Description, EntityId, Environment, Factory, Head, Interface,
+    Invocation, LinkError, LinkName, Provider, Role, Trace,
 };
 
 use crate::client::LinkClient;
@@ -77,6 +77,10 @@ impl Provider for HttpClient {
         Description { name: "HTTP client".into(), serves: serves.into(), calls: Vec::new() }
     }
 
+    fn check(&self, link: &ActiveLink) -> Result<(), LinkError> {
+        LinkConfig::parse(&link.config).map(drop)
+    }
+
     async fn link_up(&self, link: &ActiveLink) -> Result<(), LinkError> {
         let config = match LinkConfig::parse(&link.config) {
             Ok(config) if link.role == Role::Target => config,
@@ -102,6 +106,10 @@ impl Provider for HttpClient {
 
     async fn link_down(&self, link: &ActiveLink) {
         self.put(link, None);
+    }
+
+    fn backing(&self, _link: &ActiveLink) -> Backing {
+        Backing::Network
     }
 
     async fn call(&self, invocation: Invocation<Args>) -> Result<Answer<Args>, CallError> {

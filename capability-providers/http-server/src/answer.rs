@@ -41,6 +41,7 @@ fn status(kind: CallErrorKind) -> (StatusCode, &'static str) {
     match kind {
         CallErrorKind::NoTarget => (StatusCode::SERVICE_UNAVAILABLE, "nobody runs the target now\n"),
         CallErrorKind::Overloaded => (StatusCode::SERVICE_UNAVAILABLE, "overloaded, try again later\n"),
+        CallErrorKind::BreakerOpen => (StatusCode::SERVICE_UNAVAILABLE, "the target keeps failing, try again later\n"),
         CallErrorKind::Cancelled => (StatusCode::SERVICE_UNAVAILABLE, "the call was cancelled\n"),
         CallErrorKind::Deadline => (StatusCode::GATEWAY_TIMEOUT, "no answer in time\n"),
         CallErrorKind::Denied => (StatusCode::FORBIDDEN, "not allowed\n"),

@@ -94,6 +94,10 @@ impl Provider for HttpServer {
         Description { name: "HTTP server".into(), serves: Vec::new(), calls: calls.into() }
     }
 
+    fn check(&self, link: &ActiveLink) -> Result<(), LinkError> {
+        LinkConfig::parse(&link.config).map(drop)
+    }
+
     async fn link_up(&self, link: &ActiveLink) -> Result<(), LinkError> {
         let key = self.key(link);
         let (unused, result) = match self.entry(link).await {

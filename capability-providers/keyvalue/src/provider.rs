@@ -10,7 +10,7 @@ use async_trait::async_trait;
 use tokio_util::task::AbortOnDropHandle;
 use trellis_interfaces::keyvalue::{ATOMICS, ATOMICS_2, BATCH, BATCH_2, STORE, STORE_2, WATCHER};
 use trellis_provider_sdk::{
-    ActiveLink, Answer, Args, Body, CallError, Description, EntityId, Environment, Factory, Head, Interface,
+    ActiveLink, Answer, Args, Backing, Body, CallError, Description, EntityId, Environment, Factory, Head, Interface,
     Invocation, LinkError, LinkName, Provider, Role,
 };
 
@@ -121,6 +121,10 @@ impl Provider for KeyValue {
         Description { name: "key-value store".into(), serves: serves.into(), calls: vec![interface(WATCHER)] }
     }
 
+    fn check(&self, link: &ActiveLink) -> Result<(), LinkError> {
+        LinkConfig::parse(&self.environment.config, &link.config).map(drop)
+    }
+
     async fn link_up(&self, link: &ActiveLink) -> Result<(), LinkError> {
         let result = self.put(link).await;
         if result.is_err() {
@@ -135,6 +139,13 @@ impl Provider for KeyValue {
             Role::Target => drop(links.callers.remove(&key)),
             Role::Source => drop(links.watchers.remove(&key)),
         });
+    }
+
+    fn backing(&self, link: &ActiveLink) -> Backing {
+        match LinkConfig::parse(&self.environment.config, &link.config).map(|config| config.backend) {
+            Ok(BackendConfig::Redis(_) | BackendConfig::Nats(..)) => Backing::Server,
+            Ok(BackendConfig::Embedded(_)) | Err(_) => Backing::Machine,
+        }
     }
 
     async fn call(&self, invocation: Invocation<Args>) -> Result<Answer<Args>, CallError> {

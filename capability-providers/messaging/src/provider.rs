@@ -11,7 +11,7 @@ use tokio_util::task::AbortOnDropHandle;
 use tracing::{info, warn};
 use trellis_interfaces::messaging::{CONSUMER, HANDLER};
 use trellis_provider_sdk::{
-    ActiveLink, Answer, Args, Body, CallError, Description, EntityId, Environment, Factory, Health, Interface,
+    ActiveLink, Answer, Args, Backing, Body, CallError, Description, EntityId, Environment, Factory, Health, Interface,
     Invocation, LinkError, LinkName, Provider, Role, StringMap,
 };
 
@@ -211,6 +211,14 @@ impl Provider for Messaging {
         Description { name: "messaging".into(), serves: vec![interface(CONSUMER)], calls: vec![interface(HANDLER)] }
     }
 
+    fn check(&self, link: &ActiveLink) -> Result<(), LinkError> {
+        let config = self.config(link);
+        match link.role {
+            Role::Source => HandlerConfig::parse(&config).map(drop),
+            Role::Target => ConsumerConfig::parse(&config).map(drop),
+        }
+    }
+
     async fn link_up(&self, link: &ActiveLink) -> Result<(), LinkError> {
         self.link_down(link).await;
         match link.role {
@@ -236,6 +244,14 @@ impl Provider for Messaging {
                     handler.close(CLOSE_LIMIT).await;
                 }
             }
+        }
+    }
+
+    fn backing(&self, link: &ActiveLink) -> Backing {
+        match ConsumerConfig::parse(&self.config(link)).map(|config| config.broker) {
+            // A request names by its subject who is to answer it.
+            Ok(BrokerConfig::Nats(_) | BrokerConfig::JetStream(..)) => Backing::Network,
+            Ok(BrokerConfig::Embedded) | Err(_) => Backing::Machine,
         }
     }
 

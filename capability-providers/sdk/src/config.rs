@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use trellis_lattice::duration;
+
 use crate::{ActiveLink, LinkError, Secret, StringMap};
 
 /// How the value of a key is read, and how an error describes that.
@@ -16,7 +18,7 @@ pub struct Form<T> {
 
 /// A time: a whole number and `ms`, `s`, `m`, `h` or `d`; not zero, at most a year.
 pub const DURATION: Form<Duration> =
-    Form { expected: "a time above zero in ms, s, m, h or d", example: "30s", parse: parse_duration };
+    Form { expected: "a time above zero in ms, s, m, h or d", example: "30s", parse: duration::parse };
 
 /// A size: a whole number of bytes, or of `KiB`, `MiB` or `GiB`.
 pub const BYTE_SIZE: Form<u64> =
@@ -74,19 +76,6 @@ fn number_and_unit(text: &str) -> Option<(u64, &str)> {
     let end = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
     let (number, unit) = text.split_at(end);
     Some((number.parse().ok()?, unit.trim_start()))
-}
-
-fn parse_duration(text: &str) -> Option<Duration> {
-    let (number, unit) = number_and_unit(text)?;
-    let duration = match unit {
-        "ms" => Duration::from_millis(number),
-        "s" => Duration::from_secs(number),
-        "m" => Duration::from_secs(number.checked_mul(60)?),
-        "h" => Duration::from_secs(number.checked_mul(3_600)?),
-        "d" => Duration::from_secs(number.checked_mul(86_400)?),
-        _ => return None,
-    };
-    (!duration.is_zero() && duration <= Duration::from_hours(366 * 24)).then_some(duration)
 }
 
 fn parse_byte_size(text: &str) -> Option<u64> {

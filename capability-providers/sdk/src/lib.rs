@@ -31,7 +31,7 @@ pub use trellis_lattice::secret::{Secret, SecretValue};
 pub use crate::args::Args;
 pub use crate::link::{ActiveLink, LinkError, Role, SecretMap};
 pub use crate::process::run;
-pub use crate::provider::{Caller, Description, Environment, Factory, Health, Provider};
+pub use crate::provider::{Backing, Caller, Description, Environment, Factory, Health, Provider};
 pub use crate::records::{Record, RecordError, Records};
 
 /// Compiles what the README shows.

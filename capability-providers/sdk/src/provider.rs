@@ -47,6 +47,17 @@ pub struct Description {
     pub calls: Vec<Interface>,
 }
 
+/// What is behind a link: what a host goes by in how calls over it behave when nothing else is said.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Backing {
+    /// What this machine has: calls end as soon as it does its work.
+    Machine,
+    /// One server, or servers that are one: when it is away, all calls over the link fail.
+    Server,
+    /// Whoever a call names.
+    Network,
+}
+
 /// Makes a provider of one kind: `builtin:<name>` finds its factory by name.
 pub type Factory = Arc<dyn Fn(Environment) -> Result<Arc<dyn Provider>, LinkError> + Send + Sync>;
 
@@ -65,6 +76,15 @@ pub trait Provider: Send + Sync + 'static {
     /// What it is. Constant.
     fn description(&self) -> Description;
 
+    /// Whether the config of a link can be read. Asked when a link is put, and before it is written, so that whoever puts
+    /// it is told; reaches and changes nothing.
+    ///
+    /// # Errors
+    /// As [`Self::link_up`] for what is wrong with the config alone.
+    fn check(&self, _link: &ActiveLink) -> Result<(), LinkError> {
+        Ok(())
+    }
+
     /// A link to or from this provider was put, or its config changed. Called again for the same link when it is
     /// already up: the new config replaces the old one. Links come one at a time, in any order, before or while calls
     /// come. An error leaves the link down.
@@ -72,6 +92,11 @@ pub trait Provider: Send + Sync + 'static {
 
     /// The link is gone; what it needed is given back. Idempotent. Calls in flight may finish.
     async fn link_down(&self, link: &ActiveLink);
+
+    /// What is behind a link of which it is the target; asked after each [`Self::link_up`] that succeeded.
+    fn backing(&self, _link: &ActiveLink) -> Backing {
+        Backing::Machine
+    }
 
     /// An actor calls over a link that was granted; `invocation.head` says which. May run many times at once.
     /// The future is dropped when the caller leaves or the deadline passes.

@@ -1,5 +1,9 @@
 //! To drive a provider in a test, without a host: links as a host would put them, calls as actors would make them,
-//! and actors that are closures.
+//! and actors that are closures. [`Proxy`] and [`SmallDisk`] are for the
+//! faults of what it goes to.
+
+mod disk;
+mod proxy;
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -15,6 +19,9 @@ use crate::{
     ActiveLink, Answer, Args, Body, Call, CallError, Caller, Context, Encoding, EntityId, Environment, Head, Interface,
     Invocation, Link, LinkName, Record, RecordError, Records, Role, SecretMap, SecretValue, StringMap, wire,
 };
+
+pub use self::disk::SmallDisk;
+pub use self::proxy::{Mode, NOISE, Proxy};
 
 /// Whether a host would let a call through is not asked here: this is the time that calls have.
 const BUDGET: Duration = Duration::from_secs(10);

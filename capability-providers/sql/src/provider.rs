@@ -11,7 +11,7 @@ use tokio::time::Instant;
 use tokio_util::task::TaskTracker;
 use trellis_interfaces::sql::{DATABASE, Error};
 use trellis_provider_sdk::{
-    ActiveLink, Answer, Args, Body, CallError, Description, EntityId, Environment, Factory, Head, Interface,
+    ActiveLink, Answer, Args, Backing, Body, CallError, Description, EntityId, Environment, Factory, Head, Interface,
     Invocation, LinkError, LinkName, Provider, Role, StringMap, wire,
 };
 
@@ -148,6 +148,10 @@ impl Provider for Sql {
         Description { name: "SQL (SQLite, PostgreSQL)".into(), serves, calls: Vec::new() }
     }
 
+    fn check(&self, link: &ActiveLink) -> Result<(), LinkError> {
+        LinkConfig::parse(&self.merged(link)).map(drop)
+    }
+
     async fn link_up(&self, link: &ActiveLink) -> Result<(), LinkError> {
         if link.role != Role::Target {
             let text = "a database is the target of its links, not the source";
@@ -172,6 +176,13 @@ impl Provider for Sql {
 
     async fn link_down(&self, link: &ActiveLink) {
         self.set(link, None);
+    }
+
+    fn backing(&self, link: &ActiveLink) -> Backing {
+        match LinkConfig::parse(&self.merged(link)).map(|config| config.place) {
+            Ok(Place::Postgres(_)) => Backing::Server,
+            Ok(Place::Sqlite(_)) | Err(_) => Backing::Machine,
+        }
     }
 
     async fn call(&self, invocation: Invocation<Args>) -> Result<Answer<Args>, CallError> {

@@ -106,6 +106,10 @@ impl Provider for Timer {
         Description { name: "timer".into(), serves: Vec::new(), calls }
     }
 
+    fn check(&self, link: &ActiveLink) -> Result<(), LinkError> {
+        LinkConfig::parse(&link.config, (self.clock)()).map(drop)
+    }
+
     async fn link_up(&self, link: &ActiveLink) -> Result<(), LinkError> {
         if link.role != Role::Source {
             self.set(link, None);

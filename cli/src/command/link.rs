@@ -5,10 +5,11 @@ use clap::{Args, Subcommand};
 use serde::Serialize;
 use serde_json::json;
 use trellis_lattice::contract::Interface;
-use trellis_lattice::id::{ConfigName, EntityId, LinkName, SecretName};
+use trellis_lattice::id::{ConfigName, EntityId, LinkName, PolicyName, SecretName};
 use trellis_lattice::message::command::DeleteLink;
 use trellis_lattice::message::inventory::HostInventory;
 use trellis_lattice::message::link::Link;
+use trellis_lattice::policy::{config_name, is_policy, name_of};
 
 use crate::command::configs;
 use crate::context::Context;
@@ -46,6 +47,9 @@ struct Put {
     /// Its name, to tell links of one source to one package apart
     #[arg(long, default_value = "default")]
     name: LinkName,
+    /// The policy of how calls behave (`trellis policy put`); what the source's configs say of that goes before it
+    #[arg(long, value_name = "POLICY")]
+    policy: Option<PolicyName>,
     /// Configs for the source's side; later ones win
     #[arg(long, value_name = "CONFIG")]
     source_config: Vec<ConfigName>,
@@ -121,6 +125,8 @@ impl std::str::FromStr for Interfaces {
 pub(crate) async fn run(context: &Context, arguments: LinkArgs) -> anyhow::Result<()> {
     match arguments.action {
         Action::Put(put) => {
+            let policy = put.policy.as_ref().map(config_name).transpose()?;
+            let source_config = policy.into_iter().chain(configs(&put.source_config, &put.source_secret)?).collect();
             let link = Link {
                 source_id: put.source,
                 target: put.target,
@@ -128,7 +134,7 @@ pub(crate) async fn run(context: &Context, arguments: LinkArgs) -> anyhow::Resul
                 wit_namespace: put.interfaces.package.namespace,
                 wit_package: put.interfaces.package.package,
                 interfaces: put.interfaces.names,
-                source_config: configs(&put.source_config, &put.source_secret)?,
+                source_config,
                 target_config: configs(&put.target_config, &put.target_secret)?,
             };
             context.connect().await?.client.put_link(&link).await?;
@@ -155,33 +161,54 @@ pub(crate) async fn get(context: &Context, entity: Option<&EntityId>) -> anyhow:
     links.sort_by(|one, other| key(one).cmp(&key(other)));
     let hosts = context.output.waiting("asking the hosts".to_owned(), lattice.inventories()).await?;
     let shown: Vec<Shown> = links.into_iter().map(|link| Shown::new(link, &hosts)).collect();
-    let header = ["source", "target", "contract", "name", "state", "breaker", "source config", "target config"];
-    context.output.list(&shown, header, shown.iter().map(row))
+    context.output.list(&shown, HEADER, shown.iter().map(row))
 }
+
+const HEADER: [&str; 10] = [
+    "source",
+    "target",
+    "contract",
+    "name",
+    "state",
+    "policy",
+    "in flight",
+    "breaker",
+    "source config",
+    "target config",
+];
 
 /// A link as it is shown.
 #[derive(Debug, Serialize)]
 struct Shown {
     #[serde(flatten)]
     link: Link,
+    /// The policies that it names.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    policies: Vec<String>,
     #[serde(flatten)]
     standing: Standing,
 }
 
 impl Shown {
     fn new(link: Link, hosts: &[HostInventory]) -> Self {
-        Self { standing: Standing::of(&link, hosts), link }
+        let policies = link.source_config.iter().filter_map(name_of).map(str::to_owned).collect();
+        Self { standing: Standing::of(&link, hosts), policies, link }
     }
 }
 
-fn row(Shown { link, standing }: &Shown) -> [String; 8] {
-    let configs = |names: &[ConfigName]| names.iter().map(ConfigName::as_str).collect::<Vec<_>>().join(", ");
+fn row(Shown { link, policies, standing }: &Shown) -> [String; 10] {
+    let configs = |names: &[ConfigName]| {
+        let others = names.iter().filter(|name| !is_policy(name));
+        others.map(ConfigName::as_str).collect::<Vec<_>>().join(", ")
+    };
     [
         link.source_id.to_string(),
         link.target.to_string(),
         contract(link),
         link.name.to_string(),
         standing.to_string(),
+        policies.join(", "),
+        standing.in_flight(),
         standing.breaker(),
         configs(&link.source_config),
         configs(&link.target_config),

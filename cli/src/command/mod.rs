@@ -15,6 +15,7 @@ pub(crate) mod label;
 pub(crate) mod link;
 pub(crate) mod new;
 pub(crate) mod par;
+pub(crate) mod policy;
 pub(crate) mod provider;
 pub(crate) mod pull;
 pub(crate) mod push;
@@ -53,6 +54,7 @@ pub(crate) async fn run(cli: Cli) -> anyhow::Result<()> {
         Command::Scale(arguments) => scale::run(&context, arguments).await,
         Command::Link(arguments) => link::run(&context, arguments).await,
         Command::Config(arguments) => config::run(&context, arguments).await,
+        Command::Policy(arguments) => policy::run(&context, arguments).await,
         Command::Secret(arguments) => secret::run(&context, arguments).await,
         Command::Label(arguments) => label::run(&context, arguments).await,
         Command::Get(arguments) => get::run(&context, arguments).await,

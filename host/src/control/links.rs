@@ -6,20 +6,23 @@ use trellis_lattice::message::command::{DeleteLink, Reply};
 use trellis_lattice::message::event::EventName;
 use trellis_lattice::message::link::Link;
 
-use super::{Shared, encode, parse};
+use super::{Shared, check, encode, parse};
 use crate::announce;
 
-/// Writes a link.
+/// Writes a link whose ends can read what its configs say.
 pub(super) async fn put(shared: &Shared, payload: &[u8]) -> Result<Bytes, String> {
     let link: Link = parse("link.put", payload)?;
     let announcer = &shared.context.announcer;
-    match shared.context.records.put_link(&link).await {
+    let written = match check::ends(shared, &link).await {
+        Ok(()) => shared.context.records.put_link(&link).await.map_err(|error| error.to_string()),
+        Err(error) => Err(error),
+    };
+    match written {
         Ok(()) => {
             announcer.emit(EventName::LinkdefSet, announce::link_set(&link, None));
             Ok(encode(&Reply::<()>::accepted("")))
         }
         Err(error) => {
-            let error = error.to_string();
             announcer.emit(EventName::LinkdefSetFailed, announce::link_set(&link, Some(&error)));
             Err(error)
         }

@@ -2,6 +2,7 @@
 //! and told by events.
 
 mod actors;
+mod check;
 mod config;
 mod hosts;
 mod labels;
@@ -219,6 +220,7 @@ async fn stored(shared: &Shared, operation: (&str, &str, Option<&str>), payload:
     }
     let answer = match operation {
         ("link", "put", None) => links::put(shared, payload).await,
+        ("link", "check", None) => check::answer(shared, payload).await,
         ("link", "get", None) => links::get(shared).await,
         ("link", "del", None) => links::delete(shared, payload).await,
         ("config", "put", Some(name)) => config::put(shared, name, payload).await,

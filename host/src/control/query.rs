@@ -4,7 +4,9 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use trellis_lattice::message::command::Reply;
-use trellis_lattice::message::inventory::{ComponentEntry, HostInventory, HostSummary, ProviderEntry};
+use trellis_lattice::message::inventory::{
+    ComponentEntry, HostInventory, HostSummary, LinkBreaker, LinkTraffic, ProviderEntry,
+};
 
 use super::{Shared, encode};
 use crate::capacity;
@@ -45,9 +47,22 @@ pub(crate) fn inventory(shared: &Shared) -> HostInventory {
         providers: providers(&snapshot),
         capacity: Some(capacity::measure(shared.context.runtime.max_instances())),
         fence: Some(shared.context.told.fence()).filter(|fence| *fence > 0),
-        breakers: shared.context.records.view().breakers(),
+        breakers: breakers(shared, &snapshot),
+        traffic: traffic(shared, &snapshot),
         underway: shared.roster.underway().map(|ids| ids.iter().cloned().collect()),
     }
+}
+
+/// Those of links with a policy, and of links whose provider runs here and has one by default.
+fn breakers(shared: &Shared, snapshot: &Snapshot) -> Vec<LinkBreaker> {
+    let usual = snapshot.providers.values().flat_map(|entry| entry.running.defaults().breakers());
+    shared.context.records.view().breakers().into_iter().chain(usual).collect()
+}
+
+/// As [`breakers`].
+fn traffic(shared: &Shared, snapshot: &Snapshot) -> Vec<LinkTraffic> {
+    let usual = snapshot.providers.values().flat_map(|entry| entry.running.defaults().traffic());
+    shared.context.records.view().traffic().into_iter().chain(usual).collect()
 }
 
 fn components(snapshot: &Snapshot) -> Vec<ComponentEntry> {

@@ -23,6 +23,9 @@ use trellis_lattice::message::inventory::ProviderLink;
 use trellis_lattice::message::presence::Running as Presented;
 use trellis_provider_sdk as sdk;
 
+use crate::resilience::Defaults;
+use crate::router::Target;
+
 pub(crate) use program::Programs;
 pub(crate) use reference::Reference;
 pub(crate) use start::{Spec, Start, make_private_dir, replace, start};
@@ -38,6 +41,7 @@ pub(crate) struct Running {
     stop: CancellationToken,
     ended: CancellationToken,
     standing: standing::Reader,
+    defaults: Arc<Defaults>,
     task: AbortOnDropHandle<()>,
 }
 
@@ -48,8 +52,13 @@ impl Running {
     }
 
     /// To call it.
-    pub(crate) fn provider(&self) -> &Arc<dyn sdk::Provider> {
-        &self.provider
+    pub(crate) fn target(&self) -> Target {
+        Target::Provider(Arc::clone(&self.provider), Arc::clone(&self.defaults))
+    }
+
+    /// How calls to it behave that nothing is said of.
+    pub(crate) fn defaults(&self) -> &Defaults {
+        &self.defaults
     }
 
     /// What presence says of it.
@@ -57,6 +66,14 @@ impl Running {
         let description = self.description();
         let exports = description.serves.iter().map(|interface| (interface.clone(), None)).collect();
         Presented { id: self.id.clone(), exports }
+    }
+
+    /// Whether it can read the config of `link`.
+    ///
+    /// # Errors
+    /// `Config` naming the key, the expected form and an example.
+    pub(crate) async fn check(&self, link: &sdk::ActiveLink) -> Result<(), sdk::LinkError> {
+        supervisor::guarded(async { self.provider.check(link) }).await
     }
 
     /// How each of its links stands.

@@ -23,6 +23,7 @@ use super::{Running, builtin};
 use crate::announce::Announcer;
 use crate::error::{Error, ErrorKind, Result};
 use crate::records::Records;
+use crate::resilience::Defaults;
 use crate::router::{ProviderCaller, Router};
 use crate::secrets::Vault;
 
@@ -150,6 +151,7 @@ fn run(
     let (drain, drain_limit) = watch::channel(Duration::ZERO);
     let stop = CancellationToken::new();
     let (board, standing) = Board::new();
+    let defaults = Arc::<Defaults>::default();
     let supervisor = Supervisor {
         id: id.clone(),
         host: with.host.clone(),
@@ -158,6 +160,7 @@ fn run(
         config_names,
         announcer: with.announcer.clone(),
         board,
+        defaults: Arc::clone(&defaults),
         drain_limit,
         relink: keeper.as_ref().map_or_else(|| watch::channel(0).1, |keeper| keeper.relink.clone()),
         stop: stop.clone(),
@@ -170,7 +173,7 @@ fn run(
     });
     let task = AbortOnDropHandle::new(task);
     let description = ArcSwap::from_pointee(provider.description());
-    Arc::new(Running { id, description, provider, keeper, drain, stop, ended, standing, task })
+    Arc::new(Running { id, description, provider, keeper, drain, stop, ended, standing, defaults, task })
 }
 
 /// Makes `dir` and what is above it, readable by its owner only.

@@ -12,12 +12,13 @@ use tokio::time::{Instant, MissedTickBehavior, sleep_until, timeout};
 use tokio_util::sync::CancellationToken;
 use trellis_lattice::id::{ConfigName, EntityId, HostId};
 use trellis_lattice::message::event::EventName;
-use trellis_provider_sdk::{Health, LinkError, Provider};
+use trellis_provider_sdk::{ActiveLink, Backing, Health, LinkError, Provider, Role};
 
 use super::delivery::{Action, Delivery, Outcome, Wanted, wanted};
 use super::health;
 use super::standing::Board;
 use crate::announce::{self, Announcer};
+use crate::resilience::Defaults;
 use crate::secrets::{Vault, references};
 
 /// The longest that a provider may take to bring a link up or down.
@@ -38,6 +39,7 @@ pub(super) struct Supervisor {
     pub(super) config_names: Vec<ConfigName>,
     pub(super) announcer: Announcer,
     pub(super) board: Board,
+    pub(super) defaults: Arc<Defaults>,
     pub(super) drain_limit: watch::Receiver<Duration>,
     /// Changes when the provider has lost links that it had.
     pub(super) relink: watch::Receiver<u64>,
@@ -116,6 +118,7 @@ impl Supervisor {
             Err(missing) => missing.clone(),
             Ok(active) => match timeout(LINK_TIMEOUT, guarded(self.provider.link_up(active))).await {
                 Ok(Ok(())) => {
+                    self.put_default(active).await;
                     tracing::info!(
                         provider_id = %self.id, link_name = %active.link.name, actor_id = %other_end(&self.id, wanted),
                         "link established"
@@ -134,7 +137,16 @@ impl Supervisor {
         Outcome::Failed(error)
     }
 
-    async fn link_down(&self, active: &trellis_provider_sdk::ActiveLink) {
+    /// Lets calls over a link that was established behave as is usual for what is behind it.
+    async fn put_default(&self, active: &ActiveLink) {
+        if active.role == Role::Target {
+            let backing = guarded(async { Ok(self.provider.backing(active)) }).await;
+            self.defaults.put(&active.link, backing.unwrap_or(Backing::Machine));
+        }
+    }
+
+    async fn link_down(&self, active: &ActiveLink) {
+        self.defaults.remove(&active.link);
         let down = guarded(async {
             self.provider.link_down(active).await;
             Ok(())

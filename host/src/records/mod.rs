@@ -21,9 +21,10 @@ use tokio::time::Instant;
 use tokio_util::task::AbortOnDropHandle;
 use trellis_lattice::id::ConfigName;
 use trellis_lattice::message::command::StringMap;
-use trellis_lattice::message::inventory::LinkBreaker;
+use trellis_lattice::message::inventory::{LinkBreaker, LinkTraffic};
 use trellis_lattice::message::invocation::Head;
 use trellis_lattice::message::link::Link;
+use trellis_lattice::policy::is_policy;
 use trellis_lattice::secrets::is_reference;
 use trellis_lattice::store::SharedStore;
 
@@ -108,6 +109,11 @@ impl View {
         self.guards.load().troubles(Instant::now())
     }
 
+    /// The links with a policy over which calls are in flight.
+    pub(crate) fn traffic(&self) -> Vec<LinkTraffic> {
+        self.guards.load().traffic()
+    }
+
     /// Wakes whenever links or configs changed.
     pub(crate) fn changes(&self) -> Changes {
         Changes(self.progress.subscribe())
@@ -167,11 +173,20 @@ impl Changes {
     }
 }
 
-/// The configs `names` merged, later ones over earlier ones, without the references to secrets among them.
+/// The configs `names` merged, later ones over earlier ones, without the references to secrets and the policies among
+/// them.
 ///
 /// # Errors
-/// `NotFound` naming those that are missing, references too.
+/// `NotFound` naming those that are missing, references and policies too.
 pub(crate) fn merge(configs: &Configs, names: &[ConfigName]) -> Result<StringMap> {
+    merge_if(configs, names, |name| !is_reference(name) && !is_policy(name))
+}
+
+/// The same with the policies: what says how calls over a link behave.
+///
+/// # Errors
+/// As [`merge`].
+pub(crate) fn merge_with_policies(configs: &Configs, names: &[ConfigName]) -> Result<StringMap> {
     merge_if(configs, names, |name| !is_reference(name))
 }
 

@@ -8,13 +8,13 @@ use trellis_lattice::error::ErrorKind as LatticeErrorKind;
 use trellis_lattice::id::ConfigName;
 use trellis_lattice::message::command::{DeleteLink, StringMap};
 use trellis_lattice::message::link::Link;
+use trellis_lattice::policy::{Policy, name_of, says_something};
 use trellis_lattice::secrets::{Reference, is_reference};
 use trellis_lattice::store::{Expect, Record, Revision};
 
-use super::{Configs, Records, STORE_TIMEOUT, key, merge, missing_configs};
+use super::{Configs, Records, STORE_TIMEOUT, key, merge_with_policies, missing_configs};
 use crate::error::{Error, ErrorKind, Result};
 use crate::links;
-use crate::resilience::{Policy, says_something};
 
 /// How often a write is tried again when another writer was first.
 const ATTEMPTS: usize = 8;
@@ -23,11 +23,18 @@ impl Records {
     /// Writes `link`; the same link again changes its interfaces and configs.
     ///
     /// # Errors
-    /// `Config` when it names no valid interface, `NotFound` when a named config is missing, `Refused` when another
+    /// `Config` when it names no valid interface, or what its source's side says of calls cannot be read; `NotFound` when a named config is missing, `Refused` when another
     /// link of that source and name leads one of its interfaces elsewhere.
     pub(crate) async fn put_link(&self, link: &Link) -> Result<()> {
         if let Some(defect) = links::defect(link) {
             return Err(Error::new(ErrorKind::Config, defect));
+        }
+        if let Some(policy) = link.target_config.iter().find_map(name_of) {
+            let message = format!(
+                "link {} of {} names policy {policy} at its target's side: how calls behave is said at the source's",
+                link.name, link.source_id
+            );
+            return Err(Error::new(ErrorKind::Config, message));
         }
         self.require_configs(link.target_config.iter()).await?;
         let source = self.require_configs(link.source_config.iter()).await?;
@@ -133,8 +140,13 @@ impl Records {
     /// Writes the config `name`; the last writer wins. Actors of this host see it at their next call.
     ///
     /// # Errors
-    /// `Config` when it is to be a reference to a secret and cannot be read, or when a link that this host knows has it at its source's side and could not be read with it.
+    /// `Config` when it is to be a reference to a secret or a policy and cannot be read, or when a link that this host
+    /// knows has it at its source's side and could not be read with it.
     pub(crate) async fn put_config(&self, name: &ConfigName, config: &StringMap) -> Result<()> {
+        if let Some(policy) = name_of(name) {
+            let invalid = |error| Error::new(ErrorKind::Config, format!("policy {policy}: {error}"));
+            Policy::parse(config).map_err(invalid)?;
+        }
         if says_something(config) {
             self.check_users(name, config)?;
         }
@@ -152,7 +164,7 @@ impl Records {
         configs.insert(name.clone(), Arc::new(config.clone()));
         for entry in self.view.links().iter().filter(|entry| entry.link.source_config.contains(name)) {
             // One that lacks another config says so itself.
-            if let Ok(merged) = merge(&configs, &entry.link.source_config) {
+            if let Ok(merged) = merge_with_policies(&configs, &entry.link.source_config) {
                 check(&entry.link, &merged)?;
             }
         }
@@ -185,7 +197,7 @@ impl Records {
 /// Whether `config` of its source's side says of a link what can be read.
 fn check(link: &Link, config: &StringMap) -> Result<()> {
     let of_link = |error| Error::new(ErrorKind::Config, format!("link {} of {}: {error}", link.name, link.source_id));
-    Policy::parse(config).map(drop).map_err(of_link)
+    Policy::of_config(config).map(drop).map_err(of_link)
 }
 
 fn conflicting(wanted: &Link, other: &Link) -> Error {

@@ -4,18 +4,10 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 use trellis_lattice::message::inventory::BreakerState;
+use trellis_lattice::policy::Breaker as Rule;
 
 /// When a call is to come again while another one finds out how the target does.
 const PROBING: Duration = Duration::from_millis(100);
-
-/// When a breaker opens, and for how long.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Rule {
-    /// After so many failures in a row.
-    pub(super) failures: u32,
-    /// Before one call tries again.
-    pub(super) pause: Duration,
-}
 
 /// What becomes of calls.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -70,6 +62,14 @@ impl Breaker {
         Ok(Ticket { round: self.round })
     }
 
+    /// Says after what time a call may come again, if it would be refused now. Lets nothing through.
+    pub(super) fn peek(&self, now: Instant) -> Result<(), Duration> {
+        match self.state {
+            State::Open { until } if now < until => Err(until - now),
+            _ => Ok(()),
+        }
+    }
+
     /// How it stands at `now`, unless calls pass as usual.
     pub(super) fn trouble(&self, now: Instant) -> Option<BreakerState> {
         match self.state {
@@ -108,9 +108,11 @@ mod tests {
 
     use tokio::time::Instant;
 
+    use trellis_lattice::policy::Classes;
+
     use super::{Breaker, BreakerState, End, PROBING, Rule};
 
-    const RULE: Rule = Rule { failures: 3, pause: Duration::from_secs(1) };
+    const RULE: Rule = Rule { failures: 3, pause: Duration::from_secs(1), on: Classes::FAILURES };
 
     /// A breaker and its clock.
     struct Played {

@@ -1,16 +1,17 @@
 //! The guard of one link: its policy, and what this host has counted of its calls.
 
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use tokio::time::Instant;
 use trellis_lattice::error::{CallError, CallErrorKind};
 use trellis_lattice::message::inventory::BreakerState;
 use trellis_lattice::message::link::Link;
+use trellis_lattice::policy::{Breaker as Rule, Policy};
 use trellis_lattice::rpc::RetryBudget;
 
-use super::breaker::{Breaker, End, Rule, Ticket};
-use super::policy::Policy;
+use super::breaker::{Breaker, End, Ticket};
+use super::places::{Full, Place, Places};
 
 /// The wait before the first retry; it doubles with each further one.
 const FIRST_WAIT: Duration = Duration::from_millis(10);
@@ -27,6 +28,7 @@ pub(crate) struct Guard {
     retries: RetryBudget,
     /// Locked for a few instructions, twice a call; a target that has many callers has them wait for it, not for this.
     breaker: Option<(Rule, Mutex<Breaker>)>,
+    places: Arc<Places>,
 }
 
 impl Guard {
@@ -37,6 +39,7 @@ impl Guard {
             policy,
             retries: RetryBudget::default(),
             breaker: policy.breaker.map(|rule| (rule, Mutex::default())),
+            places: Places::new(policy.concurrency),
         }
     }
 
@@ -50,41 +53,41 @@ impl Guard {
         self.policy.timeout.map_or(deadline, |timeout| deadline.min(now + timeout))
     }
 
-    /// Lets an attempt through.
+    /// Lets an attempt through that is to be over at `deadline`. Waits for a place for as long as the policy says, but
+    /// not while the breaker is open. Cancel safe.
     ///
     /// # Errors
-    /// `Overloaded` while the breaker is open.
-    pub(crate) fn admit(&self, now: Instant) -> Result<Permit<'_>, CallError> {
-        let Some((_, breaker)) = &self.breaker else { return Ok(Permit { guard: self, ticket: None }) };
-        let admitted = breaker.lock().unwrap_or_else(PoisonError::into_inner).admit(now);
-        match admitted {
-            Ok(ticket) => Ok(Permit { guard: self, ticket: Some(ticket) }),
-            Err(wait) => {
-                let millis = wait.as_millis().max(1);
-                let message = format!("breaker of link {} is open, retry in {millis} ms", self.link);
-                Err(CallError::overloaded(message, wait))
-            }
-        }
+    /// `BreakerOpen`; `Overloaded` when too many calls are in flight.
+    pub(crate) async fn admit(self: &Arc<Self>, deadline: Instant) -> Result<Permit, CallError> {
+        self.with_breaker(|breaker| breaker.peek(Instant::now())).unwrap_or(Ok(())).map_err(|wait| self.open(wait))?;
+        let place = self.places.enter(deadline).await.map_err(|full| self.full(&full))?;
+        let admitted = self.with_breaker(|breaker| breaker.admit(Instant::now()));
+        let ticket = admitted.transpose().map_err(|wait| self.open(wait))?;
+        Ok(Permit { held: Some((Arc::clone(self), place)), ticket })
     }
 
     /// How its breaker stands, unless calls pass as usual.
     pub(super) fn trouble(&self, now: Instant) -> Option<BreakerState> {
-        let (_, breaker) = self.breaker.as_ref()?;
-        breaker.lock().unwrap_or_else(PoisonError::into_inner).trouble(now)
+        self.with_breaker(|breaker| breaker.trouble(now)).flatten()
+    }
+
+    /// How many calls are in flight, and how many may be.
+    pub(super) fn in_flight(&self) -> (u32, Option<u32>) {
+        (self.places.in_flight(), self.places.limit())
     }
 
     /// Whether a call may be tried again at all: whoever asks keeps a copy.
     pub(crate) fn retries(&self) -> bool {
-        self.policy.retries > 0
+        self.policy.retries.most > 0
     }
 
     /// How long to wait before a call that failed is tried again, after so many retries; `None` when it is not.
-    /// `jitter` is any number. What may be repeated is repeated although its outcome is not known; else only what had
-    /// no effect.
+    /// `jitter` is any number. What may be repeated is repeated whatever the policy names; else only what had no
+    /// effect.
     pub(crate) fn retry(&self, error: &CallError, nature: Nature, retried: u8, jitter: u32) -> Option<Duration> {
-        let is_unknown = error.kind == CallErrorKind::UnknownOutcome;
-        let is_safe = error.is_retryable() || (nature == Nature::Idempotent && is_unknown);
-        if !is_safe || retried >= self.policy.retries || !self.retries.withdraw() {
+        let is_safe = error.is_retryable() || nature == Nature::Idempotent;
+        let is_meant = is_safe && self.policy.retries.on.has(error.kind) && retried < self.policy.retries.most;
+        if !is_meant || !self.retries.withdraw() {
             return None;
         }
         let wait = FIRST_WAIT.saturating_mul(1 << retried.min(7)).min(LONGEST_WAIT);
@@ -93,9 +96,25 @@ impl Guard {
         Some(error.retry_after.map_or(wait, |after| after.max(wait)))
     }
 
-    fn ended(&self, ticket: Ticket, end: End) {
+    fn with_breaker<T>(&self, act: impl FnOnce(&mut Breaker) -> T) -> Option<T> {
+        let (_, breaker) = self.breaker.as_ref()?;
+        Some(act(&mut breaker.lock().unwrap_or_else(PoisonError::into_inner)))
+    }
+
+    fn open(&self, wait: Duration) -> CallError {
+        let millis = wait.as_millis().max(1);
+        CallError::breaker_open(format!("breaker of link {} is open, retry in {millis} ms", self.link), wait)
+    }
+
+    fn full(&self, full: &Full) -> CallError {
+        let Full { limit, retry_after } = full;
+        let message = format!("link {} has {limit} calls in flight, its most (`concurrency`)", self.link);
+        CallError::overloaded(message, *retry_after)
+    }
+
+    fn ended(&self, ticket: Ticket, end: impl FnOnce(&Rule) -> End) {
         if let Some((rule, breaker)) = &self.breaker {
-            let now = Instant::now();
+            let (now, end) = (Instant::now(), end(rule));
             breaker.lock().unwrap_or_else(PoisonError::into_inner).ended(*rule, ticket, end, now);
         }
     }
@@ -112,61 +131,57 @@ pub(crate) enum Nature {
 
 /// An attempt that was let through. Dropped without an end, as when its caller leaves, it says nothing of the target.
 #[derive(Debug)]
-pub(crate) struct Permit<'a> {
-    guard: &'a Guard,
+pub(crate) struct Permit {
+    /// Taken when it ended.
+    held: Option<(Arc<Guard>, Place)>,
     ticket: Option<Ticket>,
 }
 
-impl Permit<'_> {
-    /// The attempt ended.
-    pub(crate) fn ended<T>(mut self, outcome: &Result<T, CallError>) {
+impl Permit {
+    /// The attempt ended; its place is held for as long as its answer still comes.
+    pub(crate) fn ended<T>(mut self, outcome: &Result<T, CallError>) -> Place {
+        let (guard, place) = self.held.take().expect("a permit ends once");
         if let Some(ticket) = self.ticket.take() {
-            self.guard.ended(ticket, end(outcome.as_ref().err().map(|error| error.kind)));
+            guard.ended(ticket, |rule| end(rule, outcome.as_ref().err().map(|error| error.kind)));
         }
+        place
     }
 }
 
-impl Drop for Permit<'_> {
+impl Drop for Permit {
     fn drop(&mut self) {
-        if let Some(ticket) = self.ticket.take() {
-            self.guard.ended(ticket, End::Nothing);
+        if let (Some((guard, _)), Some(ticket)) = (&self.held, self.ticket.take()) {
+            guard.ended(ticket, |_| End::Nothing);
         }
     }
 }
 
-/// What counts against a target: that it is not there, not in time, full, or broken. What the caller did wrong does not.
-fn end(kind: Option<CallErrorKind>) -> End {
+/// What counts against a target is what the rule names. What the caller did wrong, or was told by a target that did
+/// its work, does not count for it either.
+fn end(rule: &Rule, kind: Option<CallErrorKind>) -> End {
     match kind {
         None => End::Success,
-        Some(
-            CallErrorKind::NoTarget
-            | CallErrorKind::Deadline
-            | CallErrorKind::Overloaded
-            | CallErrorKind::Trap
-            | CallErrorKind::UnknownOutcome
-            | CallErrorKind::Provider,
-        ) => End::Failure,
-        Some(CallErrorKind::Denied | CallErrorKind::Contract | CallErrorKind::TooLarge | CallErrorKind::Cancelled) => {
-            End::Nothing
-        }
+        Some(kind) if rule.on.has(kind) => End::Failure,
+        Some(_) => End::Nothing,
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
     use std::time::Duration;
 
     use tokio::time::Instant;
     use trellis_lattice::error::{CallError, CallErrorKind};
+    use trellis_lattice::policy::Policy;
 
     use super::{Guard, Nature};
     use crate::links::tests::link;
-    use crate::resilience::Policy;
 
-    fn guard(pairs: &[(&str, &str)]) -> Guard {
+    fn guard(pairs: &[(&str, &str)]) -> Arc<Guard> {
         let config = pairs.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect();
-        let policy = Policy::parse(&config).expect("right").expect("says something");
-        Guard::new(&link("cart", "default", "wasi:keyvalue/store", "kv"), policy)
+        let policy = Policy::parse(&config).expect("right");
+        Arc::new(Guard::new(&link("cart", "default", "wasi:keyvalue/store", "kv"), policy))
     }
 
     #[test]
@@ -206,17 +221,67 @@ mod tests {
     }
 
     #[test]
-    fn an_open_breaker_says_so_and_what_the_caller_does_wrong_opens_none() {
-        let guard = guard(&[("breaker_failures", "2"), ("breaker_pause", "250ms")]);
-        let now = Instant::now();
-        let fail = |kind| guard.admit(now).expect("closed").ended::<()>(&Err(CallError::new(kind, "")));
-        [CallErrorKind::Denied; 5].into_iter().for_each(fail);
-        fail(CallErrorKind::Trap);
-        drop(guard.admit(now).expect("a caller that leaves says nothing"));
-        fail(CallErrorKind::Deadline);
-        let error = guard.admit(Instant::now()).expect_err("open");
-        assert_eq!(error.kind, CallErrorKind::Overloaded);
+    fn a_policy_says_after_which_errors_a_call_is_tried_again() {
+        let guard = guard(&[("retries", "2"), ("retry_on", "deadline,provider")]);
+        let retry = |kind, nature| guard.retry(&CallError::new(kind, ""), nature, 0, 0).is_some();
+        for kind in [CallErrorKind::Deadline, CallErrorKind::Provider] {
+            assert!(retry(kind, Nature::Idempotent), "{kind:?}");
+            assert!(!retry(kind, Nature::Once), "{kind:?} may have had an effect");
+        }
+        for kind in [CallErrorKind::NoTarget, CallErrorKind::Overloaded, CallErrorKind::UnknownOutcome] {
+            assert!(!retry(kind, Nature::Idempotent), "{kind:?} is not named");
+        }
+    }
+
+    async fn fail(guard: &Arc<Guard>, kind: CallErrorKind) {
+        let permit = guard.admit(Instant::now() + Duration::from_secs(1)).await.expect("closed");
+        drop(permit.ended::<()>(&Err(CallError::new(kind, ""))));
+    }
+
+    #[tokio::test]
+    async fn an_open_breaker_says_so_and_what_the_caller_does_wrong_opens_none() {
+        let guard = guard(&[("breaker_failures", "2"), ("breaker_pause", "250s")]);
+        let deadline = Instant::now() + Duration::from_secs(9);
+        for _ in 0..5 {
+            fail(&guard, CallErrorKind::Denied).await;
+        }
+        fail(&guard, CallErrorKind::Trap).await;
+        drop(guard.admit(deadline).await.expect("a caller that leaves says nothing"));
+        fail(&guard, CallErrorKind::Deadline).await;
+        let error = guard.admit(deadline).await.expect_err("open");
+        assert_eq!(error.kind, CallErrorKind::BreakerOpen);
         assert!(error.message.starts_with("breaker of link default of cart is open, retry in "), "{error}");
-        assert!(error.retry_after.is_some_and(|after| after <= Duration::from_millis(250)));
+        assert!(error.retry_after.is_some_and(|after| after <= Duration::from_secs(250)));
+        assert_eq!(guard.in_flight(), (0, None));
+    }
+
+    #[tokio::test]
+    async fn a_policy_says_which_errors_are_failures_for_the_breaker() {
+        let guard = guard(&[("breaker_failures", "2"), ("breaker_pause", "250s"), ("breaker_on", "deadline")]);
+        for kind in [CallErrorKind::Trap, CallErrorKind::Provider, CallErrorKind::NoTarget, CallErrorKind::Deadline] {
+            fail(&guard, kind).await;
+        }
+        assert_eq!(guard.trouble(Instant::now()), None, "one failure of those that count");
+        fail(&guard, CallErrorKind::Deadline).await;
+        assert!(guard.trouble(Instant::now()).is_some());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_full_link_says_so_after_a_short_wait_and_an_open_breaker_at_once() {
+        let pairs = [("concurrency", "2"), ("breaker_failures", "1"), ("breaker_pause", "250s")];
+        let guard = guard(&pairs);
+        let (began, deadline) = (Instant::now(), Instant::now() + Duration::from_secs(9));
+        let held = guard.admit(deadline).await.expect("free");
+        let failing = guard.admit(deadline).await.expect("free");
+        assert_eq!(guard.in_flight(), (2, Some(2)));
+        let error = guard.admit(deadline).await.expect_err("full");
+        assert_eq!((error.kind, error.retry_after), (CallErrorKind::Overloaded, Some(Duration::from_millis(100))));
+        assert!(error.message.starts_with("link default of cart has 2 calls in flight"), "{error}");
+        assert_eq!(began.elapsed(), Duration::from_millis(100));
+        let place = failing.ended::<()>(&Err(CallError::deadline("")));
+        assert_eq!(guard.admit(deadline).await.expect_err("open").kind, CallErrorKind::BreakerOpen);
+        assert_eq!(began.elapsed(), Duration::from_millis(100), "nobody waited for a place");
+        drop((held, place));
+        assert_eq!(guard.in_flight(), (0, Some(2)));
     }
 }

@@ -1,12 +1,16 @@
-//! How calls over a link behave when its target does not: timeout, retries, breaker; as the link's source config says.
+//! How calls over a link behave when its target does not: timeout, retries, breaker, concurrency; as the link's source
+//! config says, or as is usual for what its target is.
 //!
-//! Decisions only, which the router carries out in `router/guarded.rs`. What is counted is counted on this host.
+//! Decisions only, which the router carries out in `router/guarded.rs`. What may be said is the lattice's
+//! ([`trellis_lattice::policy`]). What is counted is counted on this host.
 
 mod breaker;
+mod defaults;
 mod guard;
-mod policy;
+mod places;
 mod table;
 
+pub(crate) use defaults::Defaults;
 pub(crate) use guard::{Guard, Nature};
-pub(crate) use policy::{Policy, says_something};
+pub(crate) use places::Place;
 pub(crate) use table::Guards;

@@ -6,17 +6,17 @@ use std::sync::Arc;
 use tokio::time::Instant;
 use trellis_lattice::id::{EntityId, LinkName};
 use trellis_lattice::message::command::StringMap;
-use trellis_lattice::message::inventory::LinkBreaker;
+use trellis_lattice::message::inventory::{LinkBreaker, LinkTraffic};
 use trellis_lattice::message::invocation::Head;
 use trellis_lattice::message::link::Link;
+use trellis_lattice::policy::{Policy, says_something};
 
 use super::guard::Guard;
-use super::policy::{Policy, says_something};
 use crate::links;
-use crate::records::{Configs, merge};
+use crate::records::{Configs, merge_with_policies};
 
-/// The guards of all links that have a policy, at one moment.
-#[derive(Debug, Default)]
+/// The guards of links that have a policy, at one moment.
+#[derive(Debug, Default, Clone)]
 pub(crate) struct Guards(HashMap<EntityId, HashMap<LinkName, Vec<Guarded>>>);
 
 #[derive(Debug, Clone)]
@@ -50,10 +50,32 @@ impl Guards {
                     Arc::clone(known)
                 }
             };
-            let names = guards.0.entry(link.source_id.clone()).or_default();
-            names.entry(link.name.clone()).or_default().push(Guarded { link: Arc::clone(link), guard });
+            guards.push(Guarded { link: Arc::clone(link), guard });
         }
         guards
+    }
+
+    /// The same with a guard for `link`, which has `policy`; if it had that before, it keeps what it counted.
+    pub(super) fn with(&self, link: &Link, policy: Policy) -> Self {
+        let known = self.of(link).filter(|guard| *guard.policy() == policy).cloned();
+        let guard = known.unwrap_or_else(|| Arc::new(Guard::new(link, policy)));
+        let mut guards = self.without(link);
+        guards.push(Guarded { link: Arc::new(link.clone()), guard });
+        guards
+    }
+
+    /// The same without a guard for `link`.
+    pub(super) fn without(&self, link: &Link) -> Self {
+        let mut guards = self.clone();
+        if let Some(of_name) = guards.0.get_mut(&link.source_id).and_then(|names| names.get_mut(&link.name)) {
+            of_name.retain(|guarded| !guarded.is_of(link));
+        }
+        guards
+    }
+
+    fn push(&mut self, guarded: Guarded) {
+        let names = self.0.entry(guarded.link.source_id.clone()).or_default();
+        names.entry(guarded.link.name.clone()).or_default().push(guarded);
     }
 
     /// The guard of the link that a call goes over; with no policy in the lattice, that costs a comparison.
@@ -75,19 +97,44 @@ impl Guards {
         troubles
     }
 
+    /// The links over which calls are in flight, in the order of their links.
+    pub(crate) fn traffic(&self) -> Vec<LinkTraffic> {
+        let all = self.0.values().flat_map(HashMap::values).flatten();
+        let mut traffic: Vec<_> = all.filter_map(Guarded::traffic).collect();
+        let key = |traffic: &LinkTraffic| (traffic.source_id.clone(), traffic.name.clone(), traffic.target.clone());
+        traffic.sort_by_cached_key(key);
+        traffic
+    }
+
     fn of(&self, link: &Link) -> Option<&Arc<Guard>> {
-        let is_it = |guarded: &&Guarded| {
-            let known = &guarded.link;
-            known.target == link.target
-                && known.wit_namespace == link.wit_namespace
-                && known.wit_package == link.wit_package
-        };
-        let guarded = self.0.get(&link.source_id)?.get(&link.name)?.iter().find(is_it)?;
+        let guarded = self.0.get(&link.source_id)?.get(&link.name)?.iter().find(|guarded| guarded.is_of(link))?;
         Some(&guarded.guard)
     }
 }
 
 impl Guarded {
+    /// Whether it guards `link`, which may have got other interfaces and configs.
+    fn is_of(&self, link: &Link) -> bool {
+        let known = &self.link;
+        known.target == link.target
+            && known.wit_namespace == link.wit_namespace
+            && known.wit_package == link.wit_package
+    }
+
+    fn traffic(&self) -> Option<LinkTraffic> {
+        let (in_flight, limit) = self.guard.in_flight();
+        let Link { source_id, target, name, wit_namespace, wit_package, .. } = &*self.link;
+        (in_flight > 0).then(|| LinkTraffic {
+            source_id: source_id.clone(),
+            target: target.clone(),
+            name: name.clone(),
+            wit_namespace: wit_namespace.clone(),
+            wit_package: wit_package.clone(),
+            in_flight,
+            limit,
+        })
+    }
+
     fn trouble(&self, now: Instant) -> Option<LinkBreaker> {
         let state = self.guard.trouble(now)?;
         let Link { source_id, target, name, wit_namespace, wit_package, .. } = &*self.link;
@@ -108,12 +155,12 @@ fn policy(link: &Link, configs: &Configs) -> Result<Option<Policy>, String> {
     if !link.source_config.iter().filter_map(|name| configs.get(name)).any(says) {
         return Ok(None);
     }
-    let config = merge(configs, &link.source_config).map_err(|error| error.to_string())?;
-    Policy::parse(&config).map_err(|error| error.to_string())
+    let config = merge_with_policies(configs, &link.source_config).map_err(|error| error.to_string())?;
+    Policy::of_config(&config).map_err(|error| error.to_string())
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use std::sync::Arc;
     use std::time::Duration;
 
@@ -122,6 +169,30 @@ mod tests {
 
     use super::{Configs, Guard, Guards};
     use crate::links::tests::{link, table};
+
+    #[test]
+    fn a_policy_that_many_links_name_holds_for_each_of_them_by_itself() {
+        let named = |source: &str, more: &[&str]| {
+            let names = ["POLICY_careful"].iter().chain(more).map(|name| name.parse().expect("valid"));
+            Link { source_config: names.collect(), ..link(source, "default", "wasi:keyvalue/store", "kv") }
+        };
+        let links = table(&[named("a", &[]), named("b", &["own"])]);
+        let configs = |retries: &str| {
+            let config = |key: &str, value: &str| Arc::new([(key.to_owned(), value.to_owned())].into());
+            let policy = ("POLICY_careful".parse().expect("valid"), config("retries", retries));
+            Configs::from([policy, ("own".parse().expect("valid"), config("timeout", "1s"))])
+        };
+        let none = |link: &Link, error: &str| panic!("{link:?}: {error}");
+        let of = |guards: &Guards, source: &str| guards.of(&named(source, &[])).cloned().expect("guarded");
+        let first = Guards::new(&links, &configs("1"), &Guards::default(), none);
+        let (a, b) = (of(&first, "a"), of(&first, "b"));
+        assert!(!Arc::ptr_eq(&a, &b));
+        assert_eq!((a.policy().retries.most, b.policy().retries.most), (1, 1));
+        assert_eq!((a.policy().timeout, b.policy().timeout), (None, Some(Duration::from_secs(1))));
+        let changed = Guards::new(&links, &configs("2"), &first, none);
+        assert_eq!(of(&changed, "a").policy().retries.most, 2, "all links follow the policy");
+        assert_eq!(of(&changed, "b").policy().retries.most, 2);
+    }
 
     fn configs(retries: &str) -> Configs {
         let config = [("retries".to_owned(), retries.to_owned())].into();
@@ -132,8 +203,9 @@ mod tests {
         Link { source_config: vec!["c".parse().expect("valid")], ..link("a", "default", "wasi:keyvalue/store", "kv") }
     }
 
-    fn found(guards: &Guards, interface: &str) -> Option<Arc<Guard>> {
-        guards.find(&Head {
+    /// Of a call of `a` to `kv` over its default link.
+    pub(crate) fn head(interface: &str) -> Head {
+        Head {
             id: uuid::Uuid::nil(),
             source: "a".parse().expect("valid"),
             target: "kv".parse().expect("valid"),
@@ -145,7 +217,11 @@ mod tests {
             attempt: 1,
             grant_epoch: 0,
             context: Context::root(Duration::from_secs(1)),
-        })
+        }
+    }
+
+    fn found(guards: &Guards, interface: &str) -> Option<Arc<Guard>> {
+        guards.find(&head(interface))
     }
 
     #[test]

@@ -243,8 +243,7 @@ impl Owner {
     fn targets(&self) -> Targets {
         let actors = self.runs.actors.iter().map(|(id, entry)| (id.clone(), Target::Actor(Arc::clone(&entry.actor))));
         let providers = self.runs.providers.iter();
-        let providers =
-            providers.map(|(id, entry)| (id.clone(), Target::Provider(Arc::clone(entry.running.provider()))));
+        let providers = providers.map(|(id, entry)| (id.clone(), entry.running.target()));
         actors.chain(providers).collect()
     }
 

@@ -1,20 +1,27 @@
 //! Calls over links with a policy: the router's way with a guard around each attempt.
 
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use bytes::Bytes;
+use http_body::{Frame, SizeHint};
 use tokio::time::Instant;
 use trellis_lattice::body::Body;
 use trellis_lattice::error::CallError;
 use trellis_lattice::message::invocation::{self, Answer, Invocation};
 
-use super::Router;
-use crate::resilience::{Guard, Nature};
+use super::{Router, Way, nobody_runs};
+use crate::resilience::{Guard, Nature, Place};
 use crate::runtime::value::Args;
 
 impl Router {
     /// Calls as `guard` lets it. Dropping the future ends the call.
     pub(super) async fn guarded(
         &self,
-        guard: &Guard,
+        guard: &Arc<Guard>,
         mut invocation: Invocation<Args>,
+        way: Way,
     ) -> Result<Answer<Args>, CallError> {
         let context = &mut invocation.head.context;
         context.deadline = guard.begin(context.deadline, Instant::now());
@@ -22,17 +29,18 @@ impl Router {
         let mut retried = 0;
         let mut last = None;
         loop {
-            let permit = match guard.admit(Instant::now()) {
+            let permit = match guard.admit(invocation.head.context.deadline).await {
                 Ok(permit) => permit,
                 Err(refused) => return Err(last.unwrap_or(refused)),
             };
             let again = if guard.retries() { copy(&invocation) } else { None };
-            let outcome = self.pass(invocation).await;
-            permit.ended(&outcome);
+            let outcome = self.attempt(invocation, way).await;
+            let place = permit.ended(&outcome);
             let error = match outcome {
-                Ok(answer) => return Ok(answer),
+                Ok(answer) => return Ok(holding(answer, place)),
                 Err(error) => error,
             };
+            drop(place);
             let Some(mut again) = again else { return Err(error) };
             let wait = guard.retry(&error, nature, retried, rand::random());
             match wait.filter(|wait| *wait < again.head.context.remaining()) {
@@ -44,6 +52,46 @@ impl Router {
             again.head.attempt = again.head.attempt.saturating_add(1);
             (invocation, last) = (again, Some(error));
         }
+    }
+
+    async fn attempt(&self, invocation: Invocation<Args>, way: Way) -> Result<Answer<Args>, CallError> {
+        match (self.target(&invocation.head.target), way) {
+            (Some(target), _) => target.call(invocation).await,
+            (None, Way::Anywhere) => self.send(invocation).await,
+            (None, Way::Here) => Err(nobody_runs(&invocation.head.target)),
+        }
+    }
+}
+
+/// The answer, which keeps the call's place while its body is read.
+fn holding(answer: Answer<Args>, place: Place) -> Answer<Args> {
+    let body = match answer.body {
+        Body::Stream(_) => Body::stream(Holding { body: answer.body, _place: place }),
+        body => body,
+    };
+    Answer { value: answer.value, body }
+}
+
+/// A body that holds the place of its call.
+struct Holding {
+    body: Body,
+    _place: Place,
+}
+
+impl http_body::Body for Holding {
+    type Data = Bytes;
+    type Error = CallError;
+
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, CallError>>> {
+        Pin::new(&mut self.body).poll_frame(cx)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
     }
 }
 

@@ -5,10 +5,11 @@ use std::sync::Arc;
 
 use futures::FutureExt as _;
 use trellis_lattice::error::CallError;
-use trellis_lattice::message::invocation::{Answer, Invocation};
+use trellis_lattice::message::invocation::{Answer, Head, Invocation};
 use trellis_provider_sdk as sdk;
 
 use crate::actor::Actor;
+use crate::resilience::{Defaults, Guard};
 use crate::runtime::value::Args;
 
 /// Something on this host that can be called.
@@ -16,11 +17,19 @@ use crate::runtime::value::Args;
 pub(crate) enum Target {
     /// An actor; it keeps its own deadline and limits.
     Actor(Arc<Actor>),
-    /// A provider, built in or in front of its process.
-    Provider(Arc<dyn sdk::Provider>),
+    /// A provider, built in or in front of its process, and how calls to it behave that nothing is said of.
+    Provider(Arc<dyn sdk::Provider>, Arc<Defaults>),
 }
 
 impl Target {
+    /// What is usual for calls to it over the link of `head`; nothing for most.
+    pub(super) fn usual_guard(&self, head: &Head) -> Option<Arc<Guard>> {
+        match self {
+            Self::Actor(_) => None,
+            Self::Provider(_, defaults) => defaults.find(head),
+        }
+    }
+
     /// Calls it. Dropping the future ends the call.
     pub(crate) async fn call(self, invocation: Invocation<Args>) -> Result<Answer<Args>, CallError> {
         if invocation.head.context.remaining().is_zero() {
@@ -28,7 +37,7 @@ impl Target {
         }
         match self {
             Self::Actor(actor) => actor.invoke(invocation).await,
-            Self::Provider(provider) => call_provider(&*provider, invocation).await,
+            Self::Provider(provider, _) => call_provider(&*provider, invocation).await,
         }
     }
 }

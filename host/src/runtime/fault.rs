@@ -18,7 +18,7 @@ pub(crate) fn call_error(guest: &Guest, error: &wasmtime::Error) -> CallError {
     let actor = &guest.id;
     if let Some(inner) = error.downcast_ref::<CallError>() {
         let kind = match inner.kind {
-            CallErrorKind::NoTarget | CallErrorKind::Overloaded => CallErrorKind::Provider,
+            _ if inner.is_retryable() => CallErrorKind::Provider,
             kind => kind,
         };
         return CallError::new(kind, format!("a call of {actor} failed: {}", inner.message));

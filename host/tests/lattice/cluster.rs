@@ -28,8 +28,8 @@ use trellis_lattice::subject;
 use trellis_lattice::transport::memory::MemoryBus;
 use trellis_lattice::transport::{SharedTransport, Subscription};
 use trellis_provider_sdk::{
-    ActiveLink, Answer, Args, Body, Call, CallError, Caller, Context, Description, Environment, Factory, Invocation,
-    LinkError, Provider,
+    ActiveLink, Answer, Args, Backing, Body, Call, CallError, Caller, Context, Description, Environment, Factory,
+    Invocation, LinkError, Provider,
 };
 
 /// The longest that anything here may take.
@@ -292,6 +292,18 @@ impl Provider for Probe {
         Description { name: "echo for tests".into(), serves, calls }
     }
 
+    fn check(&self, link: &ActiveLink) -> Result<(), LinkError> {
+        match link.config.get("greeting").map(String::as_str) {
+            Some("wrong") => Err(LinkError::Config {
+                key: "greeting".to_owned(),
+                problem: "is \"wrong\"".to_owned(),
+                expected: "a greeting",
+                example: "hello",
+            }),
+            _ => Ok(()),
+        }
+    }
+
     async fn link_up(&self, link: &ActiveLink) -> Result<(), LinkError> {
         let secret = link.secrets.get("greeting").and_then(|value| Some(value.as_text()?.reveal().to_owned()));
         let greeting = secret.or_else(|| link.config.get("greeting").cloned()).unwrap_or_default();
@@ -304,9 +316,19 @@ impl Provider for Probe {
 
     async fn link_down(&self, _: &ActiveLink) {}
 
+    fn backing(&self, link: &ActiveLink) -> Backing {
+        let is_server = link.config.get("greeting").is_some_and(|greeting| greeting.starts_with("server"));
+        if is_server { Backing::Server } else { Backing::Machine }
+    }
+
     async fn call(&self, invocation: Invocation<Args>) -> Result<Answer<Args>, CallError> {
         let Args::Wire(bytes) = &invocation.args else { return Err(CallError::contract("no values")) };
         let (text,): (String,) = rmp_serde::from_slice(bytes).map_err(|e| CallError::contract(e.to_string()))?;
+        match text.as_str() {
+            "hang" => std::future::pending().await,
+            "too late" => return Err(CallError::deadline("its server did not answer in time")),
+            _ => {}
+        }
         let greeting = self.greeting.lock().expect("not poisoned").clone();
         let value = rmp_serde::to_vec(&format!("{greeting}{text}")).expect("encodes");
         Ok(Answer { value: Args::Wire(value.into()), body: Body::Empty })

@@ -4,7 +4,6 @@ use std::time::Duration;
 
 use futures::future::join_all;
 use trellis_lattice::control::Client;
-use trellis_lattice::error::{CallError, CallErrorKind};
 use trellis_lattice::id::HostId;
 use trellis_lattice::message::inventory::{LinkState, ProviderLink};
 
@@ -66,6 +65,37 @@ async fn a_link_needs_its_configs() {
 }
 
 #[tokio::test]
+async fn a_link_whose_provider_cannot_read_its_config_is_not_put_whoever_is_asked() {
+    let cluster = Cluster::new();
+    let (a, b) = (cluster.host("a").await, cluster.host("b").await);
+    let client = cluster.client();
+    client.start_provider(&provider(b.id(), "echo", "echo")).await.expect("starts");
+    let config = "greet".parse().expect("valid");
+    let mut linked = link("actor", "test:echo/echo", "echo");
+    linked.target_config = vec![config];
+    for host in [&a, &b] {
+        client
+            .put_config(&linked.target_config[0], &[("greeting".to_owned(), "wrong".to_owned())].into())
+            .await
+            .expect("put");
+        let through = client.clone().through(host.id().clone());
+        let refused = eventually(|| async {
+            // Until presence has told everyone who runs the provider.
+            through.put_link(&linked).await.err().map(|error| error.to_string()).ok_or("it was put".to_owned())
+        })
+        .await;
+        for part in ["provider echo", "\"greeting\" is \"wrong\"", "expected a greeting", "\"hello\""] {
+            assert!(refused.contains(part), "{part} in {refused}");
+        }
+        client
+            .put_config(&linked.target_config[0], &[("greeting".to_owned(), "ah".to_owned())].into())
+            .await
+            .expect("put");
+        through.put_link(&linked).await.expect("put");
+    }
+}
+
+#[tokio::test]
 async fn a_link_that_the_provider_refuses_is_told_and_tried_again() {
     let cluster = Cluster::new();
     let a = cluster.host("a").await;
@@ -119,49 +149,4 @@ async fn a_config_is_gone_when_it_is_deleted() {
     });
     let error = tokio::time::timeout(Duration::from_secs(20), error).await.expect("in time");
     assert!(error.contains("no such config: c"), "{error}");
-}
-
-#[tokio::test]
-async fn a_breaker_opens_at_a_target_that_is_gone_and_closes_when_it_is_back() {
-    let cluster = Cluster::new();
-    let a = cluster.host("a").await;
-    let client = cluster.client();
-    let config = "careful".parse().expect("valid");
-    let settings = [("timeout", "5s"), ("retries", "1"), ("breaker_failures", "3"), ("breaker_pause", "400ms")];
-    let settings = settings.map(|(key, value)| (key.to_owned(), value.to_owned()));
-    client.put_config(&config, &settings.clone().into()).await.expect("put");
-    client.start_provider(&provider(a.id(), "probe", "probe")).await.expect("starts");
-    let mut guarded = link("probe", "test:echo/echo", "echo");
-    guarded.source_config = vec![config.clone()];
-    client.put_link(&guarded).await.expect("put");
-
-    let is_open = |outcome: &Result<String, CallError>| {
-        outcome.as_ref().is_err_and(|error| {
-            error.kind == CallErrorKind::Overloaded
-                && error.retry_after.is_some_and(|after| after <= Duration::from_millis(400))
-                && error.message.starts_with("breaker of link default of probe is open, retry in ")
-        })
-    };
-    cluster.call_until(("probe", "test:echo/echo"), is_open).await.expect_err("nobody runs it");
-    let breakers = || async { client.inventory(a.id()).await.expect("answers").breakers };
-    let shown = breakers().await;
-    assert!(
-        shown.len() == 1 && shown[0].source_id == guarded.source_id && shown[0].target == guarded.target,
-        "{shown:?}"
-    );
-    client.start_provider(&provider(a.id(), "echo", "echo")).await.expect("starts");
-    cluster.call_until(("probe", "test:echo/echo"), Result::is_ok).await.expect("half open, then closed");
-    for _ in 0..5 {
-        cluster.call("probe", "test:echo/echo", "hello").await.expect("closed");
-    }
-    assert_eq!(breakers().await, [], "a closed one is not told");
-
-    let wrong = [settings.as_slice(), &[("retries".to_owned(), "many".to_owned())]].concat();
-    let error = client.put_config(&config, &wrong.into_iter().collect()).await.expect_err("refused").to_string();
-    assert!(error.contains("link default of probe") && error.contains("\"retries\" is \"many\""), "{error}");
-    let other = "wrong".parse().expect("valid");
-    client.put_config(&other, &[("timeout".to_owned(), "5".to_owned())].into()).await.expect("nothing uses it");
-    guarded.source_config.push(other);
-    let error = client.put_link(&guarded).await.expect_err("refused").to_string();
-    assert!(error.contains("\"timeout\" is \"5\"") && error.contains("30s"), "{error}");
 }

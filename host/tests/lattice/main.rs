@@ -6,6 +6,7 @@ mod control;
 mod guests;
 mod links;
 mod live;
+mod policies;
 mod process;
 mod refusals;
 mod registry;

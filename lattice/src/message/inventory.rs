@@ -67,6 +67,29 @@ pub struct HostInventory {
     /// The breakers of links that do not let calls pass as usual, as calls of this host opened them. Ours.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub breakers: Vec<LinkBreaker>,
+    /// The links with a policy over which calls are in flight here. Ours.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub traffic: Vec<LinkTraffic>,
+}
+
+/// The calls in flight over a link, as one host counts them.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LinkTraffic {
+    /// Who calls.
+    pub source_id: EntityId,
+    /// Who is called.
+    pub target: EntityId,
+    /// The link's name.
+    pub name: LinkName,
+    /// E.g. `wasi`.
+    pub wit_namespace: String,
+    /// E.g. `keyvalue`.
+    pub wit_package: String,
+    /// How many there are.
+    pub in_flight: u32,
+    /// How many there may be, if that is limited.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub limit: Option<u32>,
 }
 
 /// The breaker of a link, as calls of one host opened it.

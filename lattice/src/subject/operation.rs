@@ -82,13 +82,14 @@ impl HostOperation {
 
 /// Operations addressed to the lattice.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[expect(missing_docs, reason = "named as lattice v1 names them; `SecretList` is ours")]
+#[expect(missing_docs, reason = "named as lattice v1 names them; `LinkCheck` and `SecretList` are ours")]
 pub enum LatticeOperation {
     HostPing,
     ComponentAuction,
     ProviderAuction,
     RegistryPut,
     LinkPut,
+    LinkCheck,
     LinkGet,
     LinkDel,
     ClaimsGet,
@@ -104,6 +105,7 @@ impl LatticeOperation {
             Self::ProviderAuction => "provider.auction",
             Self::RegistryPut => "registry.put",
             Self::LinkPut => "link.put",
+            Self::LinkCheck => "link.check",
             Self::LinkGet => "link.get",
             Self::LinkDel => "link.del",
             Self::ClaimsGet => "claims.get",

@@ -10,7 +10,7 @@ use super::{Kind, MAX_MESSAGE_BYTES, Malformed, Prefix, Tag};
 use crate::error::{CallError, CallErrorKind};
 
 /// The kinds of failure by their number on the wire.
-const ERROR_KINDS: [CallErrorKind; 10] = [
+const ERROR_KINDS: [CallErrorKind; 11] = [
     CallErrorKind::NoTarget,
     CallErrorKind::Denied,
     CallErrorKind::Contract,
@@ -21,6 +21,7 @@ const ERROR_KINDS: [CallErrorKind; 10] = [
     CallErrorKind::Cancelled,
     CallErrorKind::UnknownOutcome,
     CallErrorKind::Provider,
+    CallErrorKind::BreakerOpen,
 ];
 
 /// An answer as it travels.

@@ -162,15 +162,24 @@ pub struct Resilience {
     /// Only links of this name; of any when absent.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub link: Option<String>,
+    /// The policy of this application that holds, but for what is said here.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub policy: Option<String>,
     /// The longest that a call may take, retries included; above zero.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub timeout: Option<Span>,
     /// How often a call that may be repeated is tried again, at most 10.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub retries: Option<u32>,
+    /// After which kinds of errors, by their names; empty means what had no effect or was lost on the way.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub retry_on: Vec<&'static str>,
     /// When calls are refused at once instead of tried.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub breaker: Option<Breaker>,
+    /// How many calls may be in flight; any number when absent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub concurrency: Option<Concurrency>,
 }
 
 /// Refuses calls to a target that keeps failing.
@@ -180,6 +189,19 @@ pub struct Breaker {
     pub failures: u32,
     /// It stays open for so long before one call tries again; above zero.
     pub pause: Span,
+    /// Which kinds of errors are failures, by their names; empty means all that speak against a target.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub on: Vec<&'static str>,
+}
+
+/// How many calls may be in flight over a link, on each host that calls.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Concurrency {
+    /// So many, at least 1; as many more may wait.
+    pub limit: u32,
+    /// The longest wait, above zero; 100ms when absent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub wait: Option<Span>,
 }
 
 /// Which HTTP requests an actor gets (`routes`).

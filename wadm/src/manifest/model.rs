@@ -52,15 +52,22 @@ pub struct Metadata {
 pub struct Application {
     /// Actors and providers.
     pub components: Vec<Component>,
-    /// Where secrets come from.
+    /// Where secrets come from, and how calls behave.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub policies: Vec<Policy>,
 }
 
-/// A policy, e.g. the backend of secrets (`policy.secret.wasmcloud.dev/v1alpha1`).
+/// The type of a policy that says where secrets come from.
+pub(crate) const SECRET_POLICY: &str = "policy.secret.wasmcloud.dev/v1alpha1";
+
+/// The type of a policy that says how calls over the links behave that name it; its properties are the keys of
+/// [`trellis_lattice::policy::KEYS`].
+pub(crate) const RESILIENCE_POLICY: &str = "policy.resilience.trellis.dev/v1alpha1";
+
+/// A policy: where secrets come from, or how calls behave.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Policy {
-    /// What secrets refer to.
+    /// What secrets, or the trait `resilience`, refer to.
     pub name: String,
     /// What it is.
     #[serde(rename = "type")]

@@ -1,8 +1,11 @@
 //! How what an application declares is called in the lattice: as wadm of wasmCloud 1.x does it.
 
-use trellis_lattice::id::{ConfigName, EntityId, InvalidId};
+use trellis_lattice::error::{Error, ErrorKind};
+use trellis_lattice::id::{ConfigName, EntityId, InvalidId, PolicyName};
+use trellis_lattice::policy;
 
 use super::component::{Component, Config, Secret, Source};
+use super::model::Policy;
 
 /// `<app>-<name>` in lower case, with `_` for every character that is no letter or digit.
 fn generated(app: &str, name: &str) -> String {
@@ -45,5 +48,16 @@ impl Secret {
     /// When that is no valid name; not in a manifest that was parsed.
     pub fn lattice_name(&self, app: &str) -> Result<ConfigName, InvalidId> {
         ConfigName::parse(&format!("SECRET_{}", generated(app, &self.name)))
+    }
+}
+
+impl Policy {
+    /// The name of the config that it is kept in, as a policy of the application `app`.
+    ///
+    /// # Errors
+    /// When that is no valid name; not in a manifest that was parsed.
+    pub fn lattice_name(&self, app: &str) -> Result<ConfigName, Error> {
+        let name = PolicyName::parse(&generated(app, &self.name));
+        policy::config_name(&name.map_err(|error| Error::new(ErrorKind::Malformed, error.to_string()))?)
     }
 }

@@ -114,6 +114,7 @@ fn text_of(inventory: &HostInventory) -> Vec<u8> {
     (kept.uptime_human, kept.uptime_seconds) = (String::new(), 0);
     (kept.fence, kept.underway) = (None, None);
     kept.breakers.clear();
+    kept.traffic.clear();
     kept.components.iter_mut().for_each(|component| component.readiness = None);
     kept.providers.iter_mut().for_each(|provider| provider.links = None);
     serde_json::to_vec(&kept).expect("an inventory has a JSON form")

@@ -75,6 +75,8 @@ pub(crate) struct App {
     #[serde(default)]
     pub(crate) provider: BTreeMap<String, Item>,
     #[serde(default)]
+    policies: Vec<Value>,
+    #[serde(default)]
     links: Vec<LinkScene>,
 }
 
@@ -249,7 +251,7 @@ impl App {
             "apiVersion": "core.oam.dev/v1beta1",
             "kind": "Application",
             "metadata": { "name": name, "annotations": annotations },
-            "spec": { "components": actors.chain(providers).collect::<Vec<_>>() },
+            "spec": { "components": actors.chain(providers).collect::<Vec<_>>(), "policies": self.policies },
         });
         let manifest: Manifest = serde_json::from_value(manifest).unwrap_or_else(|error| panic!("{name}: {error}"));
         let version = self.version.clone().unwrap_or_else(|| "v1".to_owned());

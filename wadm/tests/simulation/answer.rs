@@ -248,6 +248,7 @@ impl Answer<'_> {
             capacity: None,
             fence: Some(host.fence),
             breakers: Vec::new(),
+            traffic: Vec::new(),
             underway: Some(host.underway.clone()),
         }
     }

@@ -6,9 +6,14 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, copy};
 use tokio::net::{TcpListener, TcpStream};
+use tokio::time::timeout;
+use trellis_provider_sdk::testing::{Mode, NOISE, Proxy};
 use trellis_provider_sdk::{Body, CallErrorKind};
 
 use crate::support::{SECRET, Server, World, until};
+
+/// Far more than the calls have that are to end by their deadline.
+const IN_TIME: Duration = Duration::from_secs(20);
 
 /// Accepts connections and does this with them; where it listens.
 async fn listen<F>(serve: impl Fn(TcpStream) -> F + Send + 'static) -> SocketAddr
@@ -166,6 +171,62 @@ async fn a_server_that_answers_garbage_is_named() {
         let error = world.link("a", &[("endpoint", &url)]).await.unwrap_err().to_string();
         assert!(error.contains(&url), "{garbage:?}: {error}");
     }
+}
+
+/// The answer of a server that has no room left.
+const FULL: &[u8] = b"HTTP/1.1 507 Insufficient Storage\r\nconnection: close\r\ncontent-length: 0\r\n\r\n";
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_that_is_full_or_begins_to_answer_garbage_fails_calls_and_is_used_again_afterwards() {
+    let world = World::s3();
+    let well = world.actor("well", &[]).await;
+    well.create("c").await.unwrap();
+    let proxy = Proxy::to(world.server.as_ref().unwrap().address().port()).await;
+    let mut actor = world.actor("a", &[("endpoint", &proxy.url("http"))]).await;
+    actor.budget = Duration::from_secs(5);
+    for answer in [FULL, NOISE] {
+        actor.put("o", b"kept").await.unwrap();
+        proxy.set(Mode::Say(answer));
+        let written = timeout(IN_TIME, actor.write("c", "o", Body::from(Bytes::from_static(b"lost"))));
+        let error = written.await.expect("by its deadline").unwrap_err();
+        assert!(matches!(error.kind, CallErrorKind::Provider | CallErrorKind::Deadline), "{error}");
+        let error = timeout(IN_TIME, actor.read("c", "o", 0, 9)).await.expect("by its deadline").unwrap_err();
+        assert!(matches!(error.kind, CallErrorKind::Provider | CallErrorKind::Deadline), "{error}");
+        well.put("p", b"elsewhere").await.unwrap();
+        proxy.set(Mode::Pass);
+        until("it is used again", async || match actor.read("c", "o", 0, 9).await {
+            Ok(read) => {
+                assert_eq!(read, Ok(Bytes::from_static(b"kept")), "what failed changed nothing");
+                Ok(())
+            }
+            Err(error) => Err(error.to_string()),
+        })
+        .await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_key_that_is_taken_back_fails_calls_until_it_is_right_again() {
+    let mut world = World::s3();
+    let actor = world.actor("a", &[]).await;
+    let folder = world.data.path().to_str().unwrap().to_owned();
+    let other = world.actor("other", &[("backend", "fs"), ("root", &folder)]).await;
+    actor.create("c").await.unwrap();
+    other.create("c").await.unwrap();
+    actor.put("o", b"kept").await.unwrap();
+    world.server.as_mut().unwrap().restart_with("another-secret-9e1b");
+    until("it is told", async || match actor.read("c", "o", 0, 9).await {
+        Err(error) if error.message.contains("refuses the access key") => {
+            assert!(!error.message.contains(SECRET), "{error}");
+            Ok(())
+        }
+        other => Err(format!("{other:?}")),
+    })
+    .await;
+    other.put("o", b"elsewhere").await.unwrap();
+    world.server.as_mut().unwrap().restart_with(SECRET);
+    until("it is read again", async || actor.read("c", "o", 0, 9).await.map(drop).map_err(|error| error.to_string()))
+        .await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -8,6 +8,7 @@ use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
 use trellis_provider_sdk::CallErrorKind;
+use trellis_provider_sdk::testing::SmallDisk;
 
 use crate::support::{Actor, World, frames, until};
 
@@ -181,30 +182,12 @@ async fn what_is_left_behind_is_removed() {
     assert_eq!(staged(root), [young]);
 }
 
-/// A file system of four mebibytes, unmounted when dropped.
-struct SmallDisk(tempfile::TempDir);
-
-impl SmallDisk {
-    fn new() -> Self {
-        let dir = tempfile::tempdir().unwrap();
-        let mount =
-            Command::new("mount").args(["-t", "tmpfs", "-o", "size=4m", "none"]).arg(dir.path()).output().unwrap();
-        assert!(mount.status.success(), "this test mounts a file system, so it needs root: {mount:?}");
-        Self(dir)
-    }
-}
-
-impl Drop for SmallDisk {
-    fn drop(&mut self) {
-        let _ = Command::new("umount").arg("-l").arg(self.0.path()).status();
-    }
-}
-
 #[tokio::test(flavor = "multi_thread")]
 async fn a_full_disk_fails_the_write_and_changes_nothing() {
-    let disk = SmallDisk::new();
+    let folder = tempfile::tempdir().unwrap();
+    let _disk = SmallDisk::mount(folder.path(), 4);
     let world = World::folder();
-    let actor = world.actor("a", &[("root", disk.0.path().to_str().unwrap())]).await;
+    let actor = world.actor("a", &[("root", folder.path().to_str().unwrap())]).await;
     let other = world.actor("other", &[]).await;
     other.create("c").await.unwrap();
     actor.create("c").await.unwrap();

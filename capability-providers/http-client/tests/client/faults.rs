@@ -2,6 +2,7 @@
 
 use std::io;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use http_body_util::BodyExt as _;
@@ -12,7 +13,7 @@ use trellis_interfaces::http::ErrorCode;
 use trellis_provider_http_client::Resolver;
 use trellis_provider_sdk::{Body, CallError, CallErrorKind};
 
-use crate::support::{Client, PATIENCE, Server, expect, get, post, read};
+use crate::support::{Client, PATIENCE, Server, expect, get, post, read, reply};
 
 /// One that reads the head of a request, says `bytes`, and then goes on as `after` does.
 async fn saying<A, F>(bytes: &'static [u8], after: A) -> Server
@@ -160,6 +161,63 @@ async fn an_address_that_refuses_is_passed_over() {
     let client = Client::resolving(resolver, &[("allow", "*:*"), ("grant_private", "loopback")]).await;
     let uri = format!("http://two.example:{}/", server.address.port());
     assert_eq!(client.get(&uri).await.unwrap().1, "hello");
+}
+
+#[tokio::test]
+async fn a_server_that_comes_and_goes_under_load_is_found_again() {
+    let quick = Server::saying("quick").await;
+    let server = Server::saying("hello").await;
+    let (address, uri) = (server.address, server.uri("/"));
+    let client = Arc::new(Client::on_loopback(&[]).await);
+    let stop = Arc::new(AtomicBool::new(false));
+    let load: Vec<_> = (0..8)
+        .map(|_| {
+            let (client, uri, stop) = (client.clone(), uri.clone(), stop.clone());
+            tokio::spawn(async move {
+                let mut answered = 0;
+                while !stop.load(Ordering::SeqCst) {
+                    match client.get(&uri).await {
+                        Ok(answer) => {
+                            assert_eq!(answer.1, "hello");
+                            answered += 1;
+                        }
+                        Err(error) => {
+                            let kinds =
+                                [CallErrorKind::NoTarget, CallErrorKind::UnknownOutcome, CallErrorKind::Provider];
+                            assert!(kinds.contains(&error.kind), "{error}");
+                            tokio::time::sleep(Duration::from_millis(2)).await;
+                        }
+                    }
+                }
+                answered
+            })
+        })
+        .collect();
+    let mut server = Some(server);
+    for _ in 0..3 {
+        until(&client, &uri, Result::is_ok).await;
+        drop(server.take());
+        until(&client, &uri, |outcome| outcome.as_ref().is_err_and(|error| error.kind == CallErrorKind::NoTarget))
+            .await;
+        assert_eq!(client.get(&quick.uri("/")).await.unwrap().1, "quick");
+        let again = Server::http_at(address, |_| Box::pin(async { reply(200, "hello") }));
+        server = Some(again.await);
+    }
+    until(&client, &uri, Result::is_ok).await;
+    stop.store(true, Ordering::SeqCst);
+    for task in load {
+        assert!(task.await.unwrap() > 0);
+    }
+}
+
+/// Asks again and again until it is so.
+async fn until(client: &Client, uri: &str, is_so: impl Fn(&Result<(u16, String), CallError>) -> bool) {
+    let asked = async {
+        while !is_so(&client.get(uri).await) {
+            tokio::time::sleep(Duration::from_millis(2)).await;
+        }
+    };
+    timeout(PATIENCE, asked).await.expect("it comes so far");
 }
 
 #[tokio::test]

@@ -8,10 +8,10 @@ use std::time::Duration;
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 use trellis_interfaces::keyvalue::{Error, Get, STORE, Set, Value};
-use trellis_provider_sdk::testing::nobody;
+use trellis_provider_sdk::testing::{Mode, NOISE, Proxy, nobody};
 use trellis_provider_sdk::{CallError, CallErrorKind, LinkError};
 
-use crate::support::{Actor, Kind, Mode, Proxy, Server, Store, bytes, eventually};
+use crate::support::{Actor, Kind, Server, Store, bytes, eventually};
 
 /// What a call has, and what it may take at most: there are other things on this machine.
 const BUDGET: Duration = Duration::from_secs(2);
@@ -175,7 +175,7 @@ async fn noisy(kind: Kind, scheme: &str) {
     let proxy = Proxy::to(store.server.as_ref().unwrap().port()).await;
     let url = proxy.url(scheme);
     let link = store.with_config(&[("url", &url)], |pairs| Actor::active("a", pairs));
-    proxy.set(Mode::Garbage);
+    proxy.set(Mode::Say(NOISE));
     let begun = Instant::now();
     let error = store.provider.link_up(&link).await.expect_err("noise is no answer");
     assert!(matches!(&error, LinkError::Unavailable(text) if text.contains("127.0.0.1:")), "{error}");
@@ -184,7 +184,7 @@ async fn noisy(kind: Kind, scheme: &str) {
     let actor = store.actor("a", &[("url", &url), ("timeout", "500ms")]).await;
     let neighbour = Neighbour::of(&store).await;
     actor.recovers().await;
-    proxy.set(Mode::Garbage);
+    proxy.set(Mode::Say(NOISE));
     for _ in 0..5 {
         let begun = Instant::now();
         actor.try_get("k", BUDGET).await.expect_err("noise is no answer");

@@ -8,10 +8,10 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::Mutex;
 use trellis_interfaces::messaging::{BrokerMessage, CONSUMER, Publish};
-use trellis_provider_sdk::testing::invocation;
+use trellis_provider_sdk::testing::{Mode, NOISE, Proxy, invocation};
 use trellis_provider_sdk::{CallErrorKind, Context, Health};
 
-use crate::bench::{Backend, Bench, text};
+use crate::bench::{Backend, Bench, Sender, text};
 use crate::server::{Server, free_port};
 
 /// Handles each message and remembers it.
@@ -136,11 +136,113 @@ async fn a_server_that_hangs_ends_calls_by_their_deadline_and_is_seen() {
     }
 }
 
+/// Publishes until the outcome is `wanted`; each time ends by the deadline of the call.
+async fn until_published(sender: &Sender, is_wanted: impl Fn(&Result<(), String>) -> bool) {
+    let deadline = Instant::now() + Duration::from_secs(40);
+    loop {
+        let published = tokio::time::timeout(Duration::from_secs(20), sender.try_publish("a", b"x")).await;
+        let published = published.expect("by its deadline");
+        if is_wanted(&published) {
+            return;
+        }
+        assert!(Instant::now() < deadline, "{published:?}");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_that_answers_noise_or_nothing_fails_its_own_calls_and_is_used_again_afterwards() {
+    for backend in [Backend::Nats, Backend::JetStream] {
+        let bench = Bench::start(backend);
+        let proxy = Proxy::to(bench.server.as_ref().unwrap().port()).await;
+        let pairs = [("cluster_uris", &*proxy.url("nats")), ("stream_subjects", "a"), ("publish_timeout", "1s")];
+        let sender = bench.sender("sender", &pairs).await;
+        let neighbour = bench.sender("neighbour", &[("backend", "embedded")]).await;
+        for fault in [Mode::Say(NOISE), Mode::Hold] {
+            until_published(&sender, Result::is_ok).await;
+            proxy.set(fault);
+            // What waits only is not lost for one who expects no answer.
+            if (backend, fault) != (Backend::Nats, Mode::Hold) {
+                until_published(&sender, Result::is_err).await;
+            }
+            neighbour.publish("elsewhere", "x").await;
+            proxy.set(Mode::Pass);
+        }
+        until_published(&sender, Result::is_ok).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn core_nats_that_is_killed_under_load_refuses_in_time_and_other_links_go_on() {
+    let mut bench = Bench::start(Backend::Nats);
+    let sender = bench.sender("sender", &[]).await;
+    let neighbour = bench.sender("neighbour", &[("backend", "embedded")]).await;
+    let stop = Arc::new(std::sync::atomic::AtomicBool::new(false));
+    let load: Vec<_> = (0..4)
+        .map(|_| {
+            let (sender, stop) = (sender.clone(), stop.clone());
+            tokio::spawn(async move {
+                let mut published = 0;
+                while !stop.load(std::sync::atomic::Ordering::Relaxed) {
+                    let sent = tokio::time::timeout(Duration::from_secs(20), sender.try_publish("a", b"x")).await;
+                    published += u32::from(sent.expect("by its deadline").is_ok());
+                }
+                published
+            })
+        })
+        .collect();
+    for _ in 0..2 {
+        until_published(&sender, Result::is_ok).await;
+        bench.server.as_mut().unwrap().kill();
+        until_published(&sender, Result::is_err).await;
+        neighbour.publish("elsewhere", "x").await;
+        bench.server.as_mut().unwrap().start_again();
+    }
+    until_published(&sender, Result::is_ok).await;
+    stop.store(true, std::sync::atomic::Ordering::Relaxed);
+    for task in load {
+        assert!(task.await.unwrap() > 0);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_that_is_full_refuses_messages_until_there_is_room() {
+    let folder = tempfile::tempdir().unwrap();
+    let config = folder.path().join("nats.conf");
+    std::fs::write(&config, "jetstream { max_file_store: 2MB, max_memory_store: 2MB }").unwrap();
+    let server = Server::start(&["-c", config.to_str().unwrap()]);
+    let (bench, url) = (Bench::start(Backend::Embedded), server.url());
+    let pairs = [("backend", "jetstream"), ("cluster_uris", url.as_str()), ("stream_subjects", "a")];
+    let sender = bench.sender("sender", &pairs).await;
+    let neighbour = bench.sender("neighbour", &[]).await;
+    let body = vec![b'x'; 256 << 10];
+    let mut sent = 0;
+    let refused = loop {
+        match sender.try_publish("a", &body).await {
+            Ok(()) => sent += 1,
+            Err(refused) => break refused,
+        }
+        assert!(sent < 100, "it is never full");
+    };
+    assert!(sent > 0 && refused.contains("a"), "{refused}");
+    neighbour.publish("elsewhere", "x").await;
+    let client = async_nats::connect(&url).await.unwrap();
+    let stream = async_nats::jetstream::new(client).get_stream("MESSAGES").await.unwrap();
+    stream.purge().await.unwrap();
+    until_published(&sender, Result::is_ok).await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn what_is_no_server_or_refuses_us_fails_the_link_with_the_way_out() {
     let bench = Bench::start(Backend::Embedded);
+    for backend in ["jetstream", "nats"] {
+        refusals(&bench, backend).await;
+    }
+}
+
+async fn refusals(bench: &Bench, backend: &str) {
     let try_with = async |url: &str, further: &[(&str, &str)]| {
-        let pairs = [&[("subscriptions", "a"), ("backend", "jetstream"), ("cluster_uris", url)], further].concat();
+        let pairs = [&[("subscriptions", "a"), ("backend", backend), ("cluster_uris", url)], further].concat();
         let begun = Instant::now();
         let refused = bench.try_subscribe("a", &pairs, |_| async { Ok(Ok(())) }).await.expect_err(url).to_string();
         assert!(begun.elapsed() < Duration::from_secs(9), "{refused}");
@@ -168,8 +270,11 @@ async fn what_is_no_server_or_refuses_us_fails_the_link_with_the_way_out() {
     let refused = try_with(&guarded.url(), &[("credentials_file", "/nowhere/nats.creds")]).await;
     assert!(refused.contains("/nowhere/nats.creds"), "{refused}");
     let right = with_password("right");
-    let pairs = [("subscriptions", "a"), ("backend", "jetstream"), ("cluster_uris", right.as_str())];
+    let pairs = [("subscriptions", "a"), ("backend", backend), ("cluster_uris", right.as_str())];
     bench.subscribe("a", &pairs, |_| async { Ok(Ok(())) }).await;
+    if backend == "nats" {
+        return;
+    }
 
     let other =
         [("subscriptions", "a"), ("backend", "jetstream"), ("cluster_uris", right.as_str()), ("stream", "OTHER")];

@@ -41,6 +41,10 @@ impl Server {
         assert!(killed.expect("kill runs").success());
     }
 
+    pub(crate) fn port(&self) -> u16 {
+        self.port
+    }
+
     pub(crate) fn url(&self) -> String {
         format!("nats://127.0.0.1:{}", self.port)
     }

@@ -1,10 +1,13 @@
 //! What calls are told while a database is away, and that it is used again when it is back.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use rustix::process::Signal;
+use tokio::time::timeout;
 use trellis_interfaces::sql::{Error, Value};
-use trellis_provider_sdk::testing::{as_target, with_secrets};
+use trellis_provider_sdk::testing::{Mode, NOISE, Proxy, SmallDisk, as_target, with_secrets};
 
 use crate::actor::{Actor, int};
 use crate::backend::Backend;
@@ -68,6 +71,122 @@ async fn a_server_that_hangs_costs_its_calls_their_time_and_others_nothing() {
     assert_eq!(other.one("select 1", &[]).await, int(1));
     server.signal(Signal::CONT);
     until_it_works(&actor).await;
+}
+
+/// Inserts until `until`, each time within its budget; how many were committed, and how many may have been.
+async fn insert(actor: Actor, until: Arc<AtomicBool>) -> (i64, i64) {
+    let (mut committed, mut unknown) = (0, 0);
+    while !until.load(Ordering::SeqCst) {
+        let inserted = timeout(PATIENCE, actor.execute("insert into t values (1)", &[])).await;
+        match inserted.expect("by its deadline") {
+            Ok(_) => committed += 1,
+            Err(Error::UnknownOutcome(_)) => unknown += 1,
+            Err(Error::Unavailable(_) | Error::Timeout(_)) => tokio::time::sleep(Duration::from_millis(5)).await,
+            Err(error) => panic!("{error:?}"),
+        }
+    }
+    (committed, unknown)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_that_is_killed_under_load_loses_nothing_and_other_links_go_on() {
+    let (backend, mut server) = (Backend::sqlite(), Server::start());
+    let actor = linked(&backend, &server, "load").await;
+    actor.execute("create table t (a integer)", &[]).await.unwrap();
+    let other = backend.actor("file").await;
+    let is_over = Arc::new(AtomicBool::new(false));
+    let budget = Duration::from_secs(2);
+    let load: Vec<_> = (0..4).map(|_| tokio::spawn(insert(actor.within(budget), is_over.clone()))).collect();
+    for _ in 0..2 {
+        until_it_works(&actor).await;
+        let stopped = server.stop();
+        let start = Instant::now();
+        while actor.within(budget).query("select a from t limit 1", &[]).await.is_ok() {
+            assert!(start.elapsed() < PATIENCE, "nobody notices");
+        }
+        assert_eq!(other.one("select 1", &[]).await, int(1));
+        server = stopped.start_again();
+    }
+    until_it_works(&actor).await;
+    is_over.store(true, Ordering::SeqCst);
+    let (mut committed, mut unknown) = (0, 0);
+    for task in load {
+        let counted = task.await.unwrap();
+        (committed, unknown) = (committed + counted.0, unknown + counted.1);
+    }
+    let Value::Int64(there) = actor.one("select count(*) from t", &[]).await else { panic!("a number") };
+    assert!(committed > 0 && (committed..=committed + unknown).contains(&there), "{committed} {unknown} {there}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_that_answers_garbage_fails_links_and_calls_and_is_used_again_afterwards() {
+    let (backend, server) = (Backend::sqlite(), Server::start());
+    let proxy = Proxy::to(server.port).await;
+    let other = backend.actor("file").await;
+    server.add_user("noise");
+    let url = format!("postgres://noise:pw-noise@{}/noise", proxy.address());
+    let pairs = [("backend", "postgres"), ("url", url.as_str()), ("access", "schema")];
+    proxy.set(Mode::Say(NOISE));
+    let refused = timeout(PATIENCE, Actor::try_linked(&backend.provider, "noise", &pairs)).await;
+    let refused = refused.expect("links have their time too").err().expect("noise is no answer").to_string();
+    assert!(!refused.contains("pw-noise"), "{refused}");
+    proxy.set(Mode::Pass);
+    let actor = Actor::try_linked(&backend.provider, "noise", &pairs).await.unwrap();
+    until_it_works(&actor).await;
+    proxy.set(Mode::Say(NOISE));
+    let short = actor.within(Duration::from_secs(2));
+    for _ in 0..3 {
+        let query = timeout(PATIENCE, short.query("select cast(1 as integer)", &[])).await.expect("by its deadline");
+        assert!(matches!(query, Err(Error::Unavailable(_) | Error::Timeout(_))), "{query:?}");
+        assert_eq!(other.one("select 1", &[]).await, int(1));
+    }
+    proxy.set(Mode::Pass);
+    until_it_works(&actor).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_without_a_free_connection_is_unavailable_until_there_is_one() {
+    let (backend, server) = (Backend::sqlite(), Server::start());
+    let actor = linked(&backend, &server, "crowd").await;
+    until_it_works(&actor).await;
+    server.admin("postgres", "alter role crowd connection limit 0");
+    server.admin("postgres", "select count(pg_terminate_backend(pid)) from pg_stat_activity where usename = 'crowd'");
+    let start = Instant::now();
+    loop {
+        match actor.within(Duration::from_secs(2)).query("select cast(1 as integer)", &[]).await {
+            Err(Error::Unavailable(reason)) if reason.contains("too many connections") => break,
+            other => assert!(start.elapsed() < PATIENCE, "{other:?}"),
+        }
+    }
+    server.admin("postgres", "alter role crowd connection limit -1");
+    until_it_works(&actor).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_full_disk_fails_the_change_and_is_used_again_when_there_is_room() {
+    let backend = Backend::sqlite();
+    let disk = SmallDisk::mount(backend.data.path(), 4);
+    // Of another, who makes room later.
+    let ballast = backend.data.path().join("ballast");
+    std::fs::write(&ballast, vec![0; 1 << 20]).unwrap();
+    let actor = backend.actor("file").await;
+    actor.execute("create table t (a blob)", &[]).await.unwrap();
+    let piece = Value::Blob(vec![7; 256 << 10].into());
+    let mut written = 0;
+    let refused = loop {
+        match actor.execute("insert into t values ($1)", std::slice::from_ref(&piece)).await {
+            Ok(_) => written += 1,
+            Err(error) => break format!("{error:?}"),
+        }
+        assert!(written < 100, "it is never full");
+    };
+    assert!(refused.contains("full"), "{refused}");
+    assert_eq!(actor.one("select count(*) from t", &[]).await, int(written));
+    std::fs::remove_file(ballast).unwrap();
+    actor.execute("delete from t", &[]).await.unwrap();
+    actor.execute("insert into t values ($1)", &[piece]).await.unwrap();
+    assert_eq!(actor.one("select count(*) from t", &[]).await, int(1));
+    drop((backend.provider, disk));
 }
 
 #[tokio::test(flavor = "multi_thread")]

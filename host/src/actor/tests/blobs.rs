@@ -199,7 +199,7 @@ async fn a_value_is_stored_when_it_is_finished_and_only_then() {
     let runtime = runtime();
     let router = Router::of_links(&[link("callee", "default", "wasi:blobstore/blobstore", "blobs")]);
     let kept = Arc::new(Kept::default());
-    let target = Target::Provider(Arc::clone(&kept) as Arc<dyn sdk::Provider>);
+    let target = Target::Provider(Arc::clone(&kept) as Arc<dyn sdk::Provider>, Arc::default());
     router.set_targets(HashMap::from([("blobs".parse().expect("valid"), target)]));
     let actor = start_with(&runtime, &writer(), Limits::default(), Arc::clone(&router)).await;
     let ask = async |function: &str, text: &str| {

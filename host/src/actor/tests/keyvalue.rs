@@ -142,7 +142,10 @@ async fn stored(wat: &str) -> Stored {
     let link = link("callee", "kv", &["wasi:keyvalue/store", "wasi:keyvalue/atomics"]);
     provider.link_up(&as_target(link.clone(), &[("fsync", "never")])).await.expect("is up");
     let router = Router::of_links(std::slice::from_ref(&link));
-    router.set_targets(HashMap::from([("kv".parse().expect("valid"), Target::Provider(Arc::clone(&provider)))]));
+    router.set_targets(HashMap::from([(
+        "kv".parse().expect("valid"),
+        Target::Provider(Arc::clone(&provider), Arc::default()),
+    )]));
     let actor = start_with(&runtime(), wat, Limits::default(), Arc::clone(&router)).await;
     Stored { actor, provider, link, router, _directory: directory }
 }

@@ -153,6 +153,7 @@ pub(super) fn error_to_guest(error: CallError) -> Error {
         CallErrorKind::Denied => Error::HttpRequestDenied,
         CallErrorKind::Deadline => Error::HttpResponseTimeout,
         CallErrorKind::Overloaded => Error::ConnectionLimitReached,
+        CallErrorKind::BreakerOpen => Error::DestinationUnavailable,
         CallErrorKind::TooLarge => Error::HttpRequestBodySize(None),
         CallErrorKind::Cancelled | CallErrorKind::UnknownOutcome => Error::ConnectionTerminated,
         CallErrorKind::Contract => Error::HttpProtocolError,

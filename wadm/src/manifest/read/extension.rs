@@ -1,12 +1,14 @@
 //! The traits that lattice v1 lacks.
 
+use trellis_lattice::policy::Classes;
+
 use super::Reader;
 use super::fields::Fields;
 use super::scalar::{list, quantity, text, texts, whole, word};
 use crate::manifest::document::Node;
 use crate::manifest::extension::{
-    AntiAffinity, Breaker, HttpProbe, Limits, Readiness, Requests, Resilience, Resources, Rollback, Rollout, Route,
-    Routes, Strength, Taint, Tolerations,
+    AntiAffinity, Breaker, Concurrency, HttpProbe, Limits, Readiness, Requests, Resilience, Resources, Rollback,
+    Rollout, Route, Routes, Strength, Taint, Tolerations,
 };
 
 /// `resources`.
@@ -101,19 +103,40 @@ pub(super) fn resilience(reader: &mut Reader, node: &Node) -> Option<Resilience>
     let mut fields = Fields::of(reader, node, "resilience")?;
     let target = fields.optional("target", text);
     let link = fields.optional("link", text);
+    let policy = fields.optional("policy", text);
     let timeout = fields.optional("timeout", quantity);
     let retries = fields.optional("retries", whole);
+    let retry_on = fields.optional("retry_on", classes).unwrap_or_default();
     let breaker = fields.optional("breaker", breaker);
+    let concurrency = fields.optional("concurrency", concurrency);
     fields.end();
-    Some(Resilience { target, link, timeout, retries, breaker })
+    Some(Resilience { target, link, policy, timeout, retries, retry_on, breaker, concurrency })
+}
+
+/// Kinds of errors.
+fn classes(reader: &mut Reader, node: &Node) -> Option<Vec<&'static str>> {
+    let class = |reader: &mut Reader, node: &Node| {
+        let words: Vec<_> = Classes::names().map(|name| (name, name)).collect();
+        word(reader, node, &words)
+    };
+    list(reader, node, class)
 }
 
 fn breaker(reader: &mut Reader, node: &Node) -> Option<Breaker> {
     let mut fields = Fields::of(reader, node, "a breaker")?;
     let failures = fields.required("failures", whole);
     let pause = fields.required("pause", quantity);
+    let on = fields.optional("on", classes).unwrap_or_default();
     fields.end();
-    Some(Breaker { failures: failures?, pause: pause? })
+    Some(Breaker { failures: failures?, pause: pause?, on })
+}
+
+fn concurrency(reader: &mut Reader, node: &Node) -> Option<Concurrency> {
+    let mut fields = Fields::of(reader, node, "a concurrency")?;
+    let limit = fields.required("limit", whole);
+    let wait = fields.optional("wait", quantity);
+    fields.end();
+    Some(Concurrency { limit: limit?, wait })
 }
 
 /// `routes`.

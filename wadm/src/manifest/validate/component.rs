@@ -4,9 +4,10 @@ use std::collections::BTreeMap;
 
 use trellis_lattice::id::InvalidId;
 
-use super::{Check, Path, SECRET_POLICY};
+use super::{Check, Path};
 use crate::manifest::component::{Component, Kind, Secret, Source};
 use crate::manifest::document::shown;
+use crate::manifest::model::SECRET_POLICY;
 use crate::manifest::scaler::Trait;
 
 impl<'a> Check<'a> {

@@ -13,6 +13,7 @@ use crate::manifest::scaler::{LinkTarget, LinkTrait, Trait};
 
 const MAX_INTERFACES: usize = 100;
 const MAX_RETRIES: u32 = 10;
+const MAX_COUNT: u32 = 1_000_000;
 const MAX_ROUTES: usize = 1_000;
 const MAX_SHARE: u32 = 1_000_000;
 
@@ -95,6 +96,9 @@ impl<'a> Check<'a> {
     }
 
     pub(super) fn resilience(&mut self, path: &Path, component: &'a Component, resilience: &'a Resilience) {
+        if let Some(name) = &resilience.policy {
+            self.known_policy(path.key("policy"), name);
+        }
         self.above_zero(path.key("timeout"), resilience.timeout);
         if let Some(retries) = resilience.retries.filter(|retries| *retries > MAX_RETRIES) {
             self.note(
@@ -110,6 +114,15 @@ impl<'a> Check<'a> {
                 self.note(path.key("failures"), "a breaker that opens after 0 failures", "use at least 1");
             }
         }
+        if let Some(concurrency) = &resilience.concurrency {
+            let path = path.key("concurrency");
+            self.above_zero(path.key("wait"), concurrency.wait);
+            if concurrency.limit == 0 {
+                self.note(path.key("limit"), "with a limit of 0 no call would be made", "use at least 1");
+            }
+        }
+        self.most(path.key("breaker").key("failures"), resilience.breaker.as_ref().map(|breaker| breaker.failures));
+        self.most(path.key("concurrency").key("limit"), resilience.concurrency.as_ref().map(|rule| rule.limit));
         if !links(component).any(|link| is_meant(resilience, link)) {
             let path = if resilience.target.is_some() { path.key("target") } else { path.clone() };
             let message = format!("`{}` has no such link", shown(&component.name));
@@ -122,6 +135,12 @@ impl<'a> Check<'a> {
         let same = others.filter(|other| (&other.target, &other.link) == (&resilience.target, &resilience.link));
         if same.count() > 1 {
             self.note(path.clone(), "two `resilience` traits for the same links", "merge them");
+        }
+    }
+
+    fn most(&mut self, path: Path, count: Option<u32>) {
+        if let Some(count) = count.filter(|count| *count > MAX_COUNT) {
+            self.note(path, format!("{count} is over {MAX_COUNT}"), "leave it out if it is not to be reached");
         }
     }
 

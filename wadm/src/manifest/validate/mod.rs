@@ -5,6 +5,7 @@
 mod component;
 mod config;
 mod link;
+mod policy;
 mod scaler;
 
 use std::collections::BTreeSet;
@@ -14,7 +15,6 @@ use super::model::{Manifest, Metadata};
 use crate::intent::AppName;
 
 const MAX_COMPONENTS: usize = 1_000;
-const SECRET_POLICY: &str = "policy.secret.wasmcloud.dev/v1alpha1";
 const SHARED: &str = "experimental.wasmcloud.dev/shared";
 
 /// Something that makes no sense.
@@ -127,20 +127,6 @@ impl<'a> Check<'a> {
         for key in keys.filter(|key| !is_label_key(key)) {
             let help = "use `name` or `domain/name` of letters, digits, `-`, `_` and `.`";
             self.note(path.key(key), format!("key `{}` is not valid", shown(key)), help);
-        }
-    }
-
-    fn policies(&mut self) {
-        let path = Path::default().key("spec").key("policies");
-        let policies = &self.manifest.spec.policies;
-        let names = policies.iter().enumerate();
-        self.unique("policy", names.map(|(i, policy)| (path.index(i).key("name"), policy.name.as_str())));
-        for (i, policy) in policies.iter().enumerate() {
-            let path = path.index(i);
-            if policy.kind == SECRET_POLICY && !policy.properties.contains_key("backend") {
-                let message = format!("policy `{}` names no backend of secrets", shown(&policy.name));
-                self.note(path.key("properties"), message, "add the key `backend`");
-            }
         }
     }
 

@@ -74,6 +74,20 @@ impl Configs<'_> {
         }
     }
 
+    /// Adds the policy of this application that is called `name`.
+    pub(super) fn policy(&mut self, name: &str, names: &mut Names) {
+        let Some(policy) = self.policies.iter().find(|policy| policy.name == name) else {
+            return self.problem(name, "no such policy is in `spec.policies`: add it".to_owned());
+        };
+        match policy.lattice_name(self.app.as_str()) {
+            Ok(config) => {
+                self.manage(config.clone(), name, policy.properties.clone());
+                names.all.push(config);
+            }
+            Err(error) => self.problem(name, error.to_string()),
+        }
+    }
+
     /// Adds a config that this application manages.
     pub(super) fn manage(&mut self, name: ConfigName, title: &str, values: StringMap) {
         match self.managed.get(&name) {

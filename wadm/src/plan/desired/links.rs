@@ -109,8 +109,14 @@ impl Reading<'_> {
         };
         let named = |wish: &&Resilience| (wish.target.is_some() as u8) + (wish.link.is_some() as u8);
         if let Some(wish) = all.filter(holds).max_by_key(named) {
-            let title = format!("{}-to-{target}-{link}-resilience", self.source.name);
-            manage(&title, resilience_values(wish), names, configs);
+            if let Some(policy) = &wish.policy {
+                configs.policy(policy, names);
+            }
+            let values = resilience_values(wish);
+            if !values.is_empty() {
+                let title = format!("{}-to-{target}-{link}-resilience", self.source.name);
+                manage(&title, values, names, configs);
+            }
         }
     }
 }
@@ -128,12 +134,17 @@ fn route_values(route: &Route) -> StringMap {
 }
 
 fn resilience_values(wish: &Resilience) -> StringMap {
-    let breaker = wish.breaker.as_ref();
+    let (breaker, concurrency) = (wish.breaker.as_ref(), wish.concurrency.as_ref());
+    let classes = |names: &Vec<&str>| (!names.is_empty()).then(|| names.join(","));
     present([
         ("timeout", wish.timeout.map(|span| span.to_string())),
         ("retries", wish.retries.map(|retries| retries.to_string())),
+        ("retry_on", classes(&wish.retry_on)),
         ("breaker_failures", breaker.map(|breaker| breaker.failures.to_string())),
         ("breaker_pause", breaker.map(|breaker| breaker.pause.to_string())),
+        ("breaker_on", breaker.and_then(|breaker| classes(&breaker.on))),
+        ("concurrency", concurrency.map(|rule| rule.limit.to_string())),
+        ("concurrency_wait", concurrency.and_then(|rule| rule.wait).map(|wait| wait.to_string())),
     ])
 }
 

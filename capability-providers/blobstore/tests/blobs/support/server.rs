@@ -1,6 +1,7 @@
 //! An S3 server that can be killed and started again, with its objects in a folder.
 
 use std::net::SocketAddr;
+use std::time::{Duration, Instant};
 
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use hyper_util::server::conn::auto::Builder;
@@ -20,6 +21,7 @@ pub(crate) const SECRET: &str = "canary-secret-7f3a";
 pub(crate) struct Server {
     address: SocketAddr,
     root: TempDir,
+    secret: &'static str,
     /// All that it does, so that it can be ended at once.
     runtime: Option<Runtime>,
 }
@@ -29,7 +31,7 @@ impl Server {
     pub(crate) fn start() -> Self {
         let root = tempfile::tempdir().unwrap();
         std::fs::create_dir(root.path().join("blobs")).unwrap();
-        let mut server = Self { address: ([127, 0, 0, 1], 0).into(), root, runtime: None };
+        let mut server = Self { address: ([127, 0, 0, 1], 0).into(), root, secret: SECRET, runtime: None };
         server.restart();
         server
     }
@@ -58,14 +60,21 @@ impl Server {
         }
     }
 
+    /// Starts it again with another secret for its key.
+    pub(crate) fn restart_with(&mut self, secret: &'static str) {
+        self.kill();
+        self.secret = secret;
+        self.restart();
+    }
+
     /// Starts it again, on the same port.
     pub(crate) fn restart(&mut self) {
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
-        let listener = std::net::TcpListener::bind(self.address).unwrap();
+        let listener = listen(self.address);
         listener.set_nonblocking(true).unwrap();
         self.address = listener.local_addr().unwrap();
         let mut builder = S3ServiceBuilder::new(FileSystem::new(self.root.path()).unwrap());
-        builder.set_auth(SimpleAuth::from_single(KEY, SECRET));
+        builder.set_auth(SimpleAuth::from_single(KEY, self.secret));
         runtime.spawn(serve(listener, builder.build()));
         self.runtime = Some(runtime);
     }
@@ -74,6 +83,18 @@ impl Server {
 impl Drop for Server {
     fn drop(&mut self) {
         self.kill();
+    }
+}
+
+/// Listens there as soon as what listened there before is gone.
+fn listen(address: SocketAddr) -> std::net::TcpListener {
+    let limit = Instant::now() + Duration::from_secs(20);
+    loop {
+        match std::net::TcpListener::bind(address) {
+            Ok(listener) => return listener,
+            Err(error) => assert!(Instant::now() < limit, "{address}: {error}"),
+        }
+        std::thread::park_timeout(Duration::from_millis(10));
     }
 }
 
