@@ -12,7 +12,7 @@ use crate::support::lattice::{Lattice, path};
 use crate::support::nats::free_port;
 use crate::support::postgres::Postgres;
 use crate::support::redis::Redis;
-use crate::support::{guests, process, wait};
+use crate::support::{guests, process};
 
 /// The application.
 pub(crate) const APP: &str = "bank";
