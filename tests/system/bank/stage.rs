@@ -82,7 +82,9 @@ impl Stage {
     fn deploy(&self, text: &str) {
         sign(self.lattice.data());
         let manifest = App::text(&self.lattice, text).write_as(APP);
-        self.lattice.run(&["app", "deploy", path(&manifest), "--wait"]);
+        // Seven actors are compiled now: on a slow machine longer than one command waits for an answer.
+        self.lattice.run(&["app", "deploy", path(&manifest)]);
+        self.lattice.until_deployed(APP);
         let teller = self.login("teller");
         for name in CUSTOMERS {
             teller.until_ok("PUT", &format!("/users/{name}"), &json!({ "password": PASSWORD }));
