@@ -87,10 +87,6 @@ fn an_actor_asks_a_server_that_its_link_grants_and_no_other() {
 fn a_link_that_allows_nothing_is_refused_and_says_what_is_missing() {
     let lattice = Lattice::one_box(&[]);
     lattice.run(&["start", "provider", "client", "builtin:http-client"]);
-    lattice.run(&["link", "put", "proxy", "client", "wasi:http/client"]);
-    wait::until("the link to show why it failed", || {
-        let inventory = lattice.run(&["get", "inventory"]);
-        let says = inventory.contains("\"allow\" is missing") && inventory.contains("api.example.com");
-        if says { Ok(()) } else { Err(inventory) }
-    });
+    let error = lattice.try_run(&["link", "put", "proxy", "client", "wasi:http/client"]).refused();
+    assert!(error.contains("\"allow\" is missing") && error.contains("api.example.com"), "{error}");
 }
