@@ -48,7 +48,7 @@ impl Postgres {
         let output = initdb.output().expect("initdb runs");
         assert!(output.status.success(), "initdb: {}", String::from_utf8_lossy(&output.stderr));
         let port = nats::free_port();
-        let server = Self { child: spawn(folder.path(), port), port, folder };
+        let mut server = Self { child: spawn(folder.path(), port), port, folder };
         server.wait();
         assert!(server.psql("postgres", &format!("create database {USER}")).is_ok(), "the database is made");
         server
@@ -76,8 +76,14 @@ impl Postgres {
         format!("postgres://{USER}@127.0.0.1:{}/{USER}", self.port)
     }
 
-    fn wait(&self) {
-        wait::until("PostgreSQL", || self.psql("postgres", "select 1"));
+    fn wait(&mut self) {
+        wait::until("PostgreSQL", || {
+            // It ends at once while children of one that was killed still hold its shared memory.
+            if self.child.try_wait().expect("it is ours").is_some() {
+                self.child = spawn(self.folder.path(), self.port);
+            }
+            self.psql("postgres", "select 1")
+        });
     }
 
     fn psql(&self, database: &str, sql: &str) -> Result<(), String> {

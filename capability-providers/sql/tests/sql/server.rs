@@ -56,12 +56,16 @@ impl Server {
         let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
         let settings = prepare(&directory.path().join("data"));
         let process = run(directory.path(), port, settings);
-        Self { directory, port, process }.ready()
+        Self { directory, port, process }.ready(settings)
     }
 
-    fn ready(self) -> Self {
+    fn ready(mut self, settings: &[&str]) -> Self {
         let start = Instant::now();
         loop {
+            // It ends at once while children of one that was killed still hold its shared memory.
+            if self.process.try_wait().unwrap().is_some() {
+                self.process = run(self.directory.path(), self.port, settings);
+            }
             let output = self.psql("postgres", "select 1");
             if output.status.success() {
                 return self;
@@ -138,7 +142,7 @@ pub(crate) struct Stopped {
 impl Stopped {
     pub(crate) fn start_again(self) -> Server {
         let process = run(self.directory.path(), self.port, &[]);
-        Server { directory: self.directory, port: self.port, process }.ready()
+        Server { directory: self.directory, port: self.port, process }.ready(&[])
     }
 }
 

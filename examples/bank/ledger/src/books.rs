@@ -26,7 +26,8 @@ const CHECK: &str = "select \
     (select count(*) from balance where amount < 0 and account <> 'bank')";
 
 pub(crate) fn balance(account: String) -> Result<Option<i64>, Fault> {
-    let rows = database::query("select amount from balance where account = $1", &[Value::Text(account)]).map_err(fault)?;
+    let rows =
+        database::query("select amount from balance where account = $1", &[Value::Text(account)]).map_err(fault)?;
     match rows.rows.first().map(Vec::as_slice) {
         None => Ok(None),
         Some([Value::Int64(balance)]) => Ok(Some(*balance)),
