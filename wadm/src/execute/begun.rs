@@ -13,8 +13,8 @@ use trellis_lattice::message::inventory::{ComponentEntry, HostInventory, Provide
 use super::command::annotations;
 use super::flight::Flight;
 use super::is_unknown;
-use super::validity::OVER;
-use crate::observe::{Actor, Inventory, News, Observed, Provider, Readiness, SeenHost, Sight, Told};
+use super::leaving::Pending;
+use crate::observe::{Actor, Inventory, News, Observed, Provider, Readiness, Sight, Told};
 use crate::plan::{Action, ActionKey, Deed, ScaleActor, StartProvider};
 
 /// The starts whose outcome no answer of their host has shown yet.
@@ -30,9 +30,7 @@ pub(crate) struct Begun {
 struct Start {
     key: ActionKey,
     deed: Deed,
-    sent: Instant,
-    /// When the host said that it took it.
-    taken: Option<Instant>,
+    pending: Pending,
     /// When the host was last seen to be silent.
     silent: Option<Instant>,
 }
@@ -44,7 +42,7 @@ impl Begun {
         match action.deed {
             Deed::ScaleActor(_) | Deed::UpdateActor(_) | Deed::StartProvider(_) => {
                 let (key, deed) = (action.key.clone(), action.deed.clone());
-                let start = Start { key, deed, sent: now, taken: None, silent: None };
+                let start = Start { key, deed, pending: Pending::sent(now), silent: None };
                 self.starts.entry(host.clone()).or_default().insert(id.clone(), start);
             }
             _ => self.retain(|on, start, _| on != host || start != id),
@@ -81,7 +79,7 @@ impl Begun {
         match result {
             Ok(()) => {
                 let starts = self.starts.values_mut().flat_map(BTreeMap::values_mut).filter(|start| start.key == *key);
-                starts.for_each(|start| start.taken = Some(Instant::now()));
+                starts.for_each(|start| start.pending.taken());
             }
             Err(error) if is_unknown(error) => {}
             Err(_) => self.retain(|_, _, start| start.key != *key),
@@ -104,7 +102,7 @@ impl Begun {
             if seen.is_silent() {
                 start.silent = Some(sight.at);
             }
-            !start.is_answered(seen, id)
+            !start.pending.is_answered(seen, id)
         });
     }
 
@@ -120,15 +118,6 @@ impl Begun {
                 add(inventory, id, &start.deed);
             }
         }
-    }
-}
-
-impl Start {
-    /// Whether what the host said last was asked when this was over, one way or the other.
-    fn is_answered(&self, seen: &SeenHost, id: &EntityId) -> bool {
-        let Some(asked) = seen.asked else { return false };
-        let is_done = seen.inventory.as_ref().and_then(|answer| answer.is_underway(id)) == Some(false);
-        asked >= self.sent + OVER || (is_done && self.taken.is_some_and(|taken| asked >= taken))
     }
 }
 

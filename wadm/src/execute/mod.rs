@@ -2,11 +2,13 @@
 //! up to a bound; what comes of each is kept as an [`Attempt`] until it is seen or no longer wanted.
 //!
 //! [`command`] sends one, [`validity`] says until when it counts, [`flight`] is how far one is, [`ledger`] has all of
-//! them, [`queue`] knows which goes next, [`begun`] has what may have started on hosts that fell silent.
+//! them, [`queue`] knows which goes next, [`begun`] has what may have started on hosts that fell silent, [`leaving`] what
+//! may have stopped.
 
 mod begun;
 mod command;
 mod flight;
+mod leaving;
 mod ledger;
 mod queue;
 mod validity;
@@ -28,6 +30,7 @@ use trellis_lattice::message::inventory::HostInventory;
 use self::begun::Begun;
 use self::command::{Confirmed, Foretold, Means, Order};
 use self::flight::Flight;
+use self::leaving::Leaving;
 use self::ledger::Ledger;
 use self::queue::Queue;
 use self::validity::{HostClocks, OVER};
@@ -77,6 +80,7 @@ pub(crate) struct Executor {
     queue: Queue,
     clocks: HostClocks,
     begun: Begun,
+    leaving: Leaving,
     late_puts: LatePuts,
     clock: Clock,
     commands: FuturesUnordered<BoxFuture<'static, Acknowledged>>,
@@ -92,6 +96,7 @@ impl Executor {
             queue: Queue::default(),
             clocks: HostClocks::default(),
             begun: Begun::default(),
+            leaving: Leaving::default(),
             late_puts: LatePuts::default(),
             clock,
             commands: FuturesUnordered::new(),
@@ -107,6 +112,7 @@ impl Executor {
     pub(crate) fn complete(&self, observed: &mut Observed, sight: &Sight) {
         observed.late_puts = self.late_puts.clone();
         self.begun.complete(observed, sight);
+        self.leaving.complete(observed);
     }
 
     /// What a host said last, with what was begun there since; `None` when nothing was.
@@ -131,6 +137,7 @@ impl Executor {
         self.ledger.look(sight);
         self.clocks = HostClocks::of(sight);
         self.begun.look(sight);
+        self.leaving.look(sight);
         let now = self.clock.at(sight.at);
         self.late_puts.own.retain(|_, until| *until > now);
     }
@@ -170,6 +177,7 @@ impl Executor {
             _ => {}
         }
         self.begun.acknowledged(&key, &result);
+        self.leaving.acknowledged(flight, &result);
         let is_news = self.ledger.acknowledged(&key, flight, result);
         self.send();
         is_news
@@ -211,6 +219,7 @@ impl Executor {
         if order.is_ok() {
             info!(app = %action.app, generation = action.generation, token, action = %action, "command sent");
             self.begun.sent(&action, sent);
+            self.leaving.sent(&action, flight, sent);
         }
         Departure { action, flight, order, sent }
     }

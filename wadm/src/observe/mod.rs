@@ -19,7 +19,7 @@ mod watcher;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use trellis_lattice::id::{ConfigName, HostId};
+use trellis_lattice::id::{ConfigName, EntityId, HostId};
 use trellis_lattice::message::command::StringMap;
 use trellis_lattice::message::link::Link;
 
@@ -61,6 +61,9 @@ pub struct Observed {
     pub attempts: BTreeMap<ActionKey, Attempt>,
     /// Until when what was put earlier may yet appear.
     pub late_puts: LatePuts,
+    /// How many instances are left at least of what commands are under way for: on more nobody may rely, whatever the
+    /// inventory says.
+    pub leaving: BTreeMap<HostId, BTreeMap<EntityId, u32>>,
 }
 
 /// Until when links and configs may yet appear that were put earlier, although nobody said what came of that: a host

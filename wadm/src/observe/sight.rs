@@ -90,6 +90,7 @@ impl Sight {
             rollouts,
             attempts,
             late_puts: LatePuts::default(),
+            leaving: BTreeMap::new(),
         }
     }
 

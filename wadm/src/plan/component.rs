@@ -20,6 +20,8 @@ use crate::observe::{Owner, Readiness};
 pub(super) struct Thing<'a> {
     pub(super) host: HostIndex,
     pub(super) count: u32,
+    /// How many of them are not being stopped.
+    pub(super) sure: u32,
     /// Whether it is what the manifest says now, as far as its host tells.
     pub(super) is_current: bool,
     pub(super) reference: Option<&'a Arc<str>>,
@@ -52,7 +54,8 @@ pub(super) fn things<'a>(world: &World<'a>, subject: Subject<'_>) -> Vec<Thing<'
                     && same_config(&actor.config);
                 let is_here = world.entry(host).host.is_here();
                 let (reference, readiness) = (Some(&actor.reference), &actor.readiness);
-                Some(Thing { host, count: actor.max_instances, is_current, reference, readiness, owner, is_here })
+                let (count, sure) = (actor.max_instances, world.sure(host, &component.id, actor.max_instances));
+                Some(Thing { host, count, sure, is_current, reference, readiness, owner, is_here })
             };
             actors.filter_map(thing).collect()
         }
@@ -64,7 +67,8 @@ pub(super) fn things<'a>(world: &World<'a>, subject: Subject<'_>) -> Vec<Thing<'
                 let is_current = same_reference && same_config(&provider.config);
                 let is_here = world.entry(host).host.is_here();
                 let (reference, readiness) = (provider.reference.as_ref(), &provider.readiness);
-                Some(Thing { host, count: 1, is_current, reference, readiness, owner, is_here })
+                let (count, sure) = (1, world.sure(host, &component.id, 1));
+                Some(Thing { host, count, sure, is_current, reference, readiness, owner, is_here })
             };
             providers.filter_map(thing).collect()
         }
@@ -76,6 +80,7 @@ pub(super) fn running<'a>(things: &[Thing<'a>]) -> Vec<Running<'a>> {
     let running = |thing: &Thing<'a>| Running {
         host: thing.host,
         count: thing.count,
+        sure: thing.sure,
         is_ready: thing.is_ready(),
         spread: &thing.owner.spread,
     };
@@ -135,7 +140,7 @@ impl Mover<'_, '_> {
                 add(&mut self.course.troubles, &format!("on {name}: {reason}"));
             }
             if let (Some(target), true) = (target, thing.is_ready() && thing.is_current) {
-                self.course.ready += thing.count.min(target.count);
+                self.course.ready += thing.sure.min(target.count);
             }
         }
     }
@@ -224,7 +229,8 @@ impl Mover<'_, '_> {
             if is_fixed || keeps >= thing.count || self.is_outdated(thing) {
                 continue;
             }
-            let surplus = thing.count - keeps;
+            // What is being stopped already is not counted a second time.
+            let surplus = thing.sure.saturating_sub(keeps);
             if let Some(doubt) = self.draft.doubt().map(str::to_owned) {
                 self.note(&Proposed::Held(format!("nothing is stopped while the view is unsettled: {doubt}")));
                 continue;

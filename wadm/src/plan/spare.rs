@@ -10,10 +10,10 @@ use super::spread::Placement;
 /// A group by the number of its scaler and its own.
 type GroupKey = (usize, usize);
 
-/// What may be taken away.
+/// What may be taken away; below 0 where there is too little already, so that not even what was begun is begun again.
 pub(super) struct Spare {
-    all: u32,
-    by_group: BTreeMap<GroupKey, u32>,
+    all: i64,
+    by_group: BTreeMap<GroupKey, i64>,
 }
 
 impl Spare {
@@ -25,12 +25,12 @@ impl Spare {
     ) -> Self {
         let wanted: u32 = placement.wanted.iter().sum();
         let unavailable = component.rollout.unavailable.of(wanted);
-        let mut all = 0_u32;
-        let mut by_group: BTreeMap<GroupKey, u32> = BTreeMap::new();
+        let mut all = 0_i64;
+        let mut by_group: BTreeMap<GroupKey, i64> = BTreeMap::new();
         for thing in ready {
-            all += thing.count;
+            all += i64::from(thing.sure);
             if let Some(group) = group_of(component, placement, thing) {
-                *by_group.entry(group).or_default() += thing.count;
+                *by_group.entry(group).or_default() += i64::from(thing.sure);
             }
         }
         let targets = placement.targets.values().map(|target| ((target.scaler, target.group), target.count));
@@ -40,9 +40,9 @@ impl Spare {
         }
         for (group, ready) in &mut by_group {
             let least = needed.get(group).copied().unwrap_or(0).saturating_sub(unavailable);
-            *ready = ready.saturating_sub(least);
+            *ready -= i64::from(least);
         }
-        Self { all: all.saturating_sub(wanted.saturating_sub(unavailable)), by_group }
+        Self { all: all - i64::from(wanted.saturating_sub(unavailable)), by_group }
     }
 
     /// Takes `count` of what is ready of `thing` away; `false` when that is too much, and then nothing is taken.
@@ -52,6 +52,7 @@ impl Spare {
         placement: &Placement,
         (thing, count): (&Thing<'_>, u32),
     ) -> bool {
+        let count = i64::from(count);
         let group = group_of(component, placement, thing).and_then(|group| self.by_group.get_mut(&group));
         if self.all < count || group.as_ref().is_some_and(|spare| **spare < count) {
             return false;

@@ -22,6 +22,8 @@ pub(super) struct Running<'a> {
     pub(super) host: HostIndex,
     /// How many instances; 0 while it is being started. A provider is one.
     pub(super) count: u32,
+    /// How many of them are not being stopped.
+    pub(super) sure: u32,
     pub(super) is_ready: bool,
     /// The group for which it was started.
     pub(super) spread: &'a str,
@@ -148,7 +150,7 @@ impl<'p> Placer<'p, '_> {
         let component = self.subject.component;
         stay.retain(|running| self.world.room(running.host, component, running.count) > 0);
         stay.sort_by_key(|running| {
-            (Reverse(running.is_ready), Reverse(running.count), self.world.entry(running.host).tie, running.host)
+            (Reverse(running.is_ready), Reverse(running.sure), self.world.entry(running.host).tie, running.host)
         });
         let mut seats: Vec<Running<'p>> = Vec::new();
         for &wishes in wishes(component) {
@@ -210,7 +212,7 @@ impl<'p> Placer<'p, '_> {
         let others = pool.choose(world, component.needs, most - chosen.len(), |host| {
             if chosen.contains(&host) { Some(Reject::Leaving) } else { refuse(host) }
         });
-        let seat = |host| Running { host, count: 0, is_ready: false, spread: "" };
+        let seat = |host| Running { host, count: 0, sure: 0, is_ready: false, spread: "" };
         chosen.into_iter().chain(others).map(seat).collect()
     }
 
@@ -223,7 +225,7 @@ impl<'p> Placer<'p, '_> {
         let slot = |seat: &Running<'_>| Slot {
             weight: self.world.entry(seat.host).host.weight().into(),
             room: self.world.room(seat.host, component, seat.count).min(most_on_host(component)),
-            current: seat.count,
+            current: seat.sure,
             tie: self.world.entry(seat.host).tie,
         };
         fill(total, &seats.iter().map(slot).collect::<Vec<_>>())

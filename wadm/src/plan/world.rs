@@ -143,6 +143,12 @@ impl<'a> World<'a> {
         self.hearsay.get(id).map_or(&[], Vec::as_slice)
     }
 
+    /// How many of `count` instances on a host are not being stopped.
+    pub(super) fn sure(&self, host: HostIndex, id: &EntityId, count: u32) -> u32 {
+        let leaving = self.observed.leaving.get(self.entry(host).id);
+        leaving.and_then(|left| left.get(id)).map_or(count, |left| count.min(*left))
+    }
+
     /// The ids of all that runs for an application.
     pub(super) fn owned(&self, app: &AppName) -> Option<&OwnedIds<'a>> {
         self.owned.get(app)

@@ -129,6 +129,9 @@ pub(crate) struct HostScene {
     hearsay: Vec<String>,
     #[serde(default)]
     leaving: bool,
+    /// How many instances commands that are under way leave, by id.
+    #[serde(default)]
+    leaves: BTreeMap<EntityId, u32>,
     /// It did not say yet what it runs.
     #[serde(default)]
     unknown: bool,
@@ -217,6 +220,7 @@ impl Scene {
             rollouts: rollouts.collect(),
             attempts: self.attempt.iter().map(|(key, attempt)| (self.key(key), attempt.observed(self.now()))).collect(),
             late_puts: LatePuts { own: self.late_puts().collect(), ..LatePuts::default() },
+            leaving: self.host.iter().map(|(name, host)| (host_id(name), host.leaves.clone())).collect(),
         }
     }
 
