@@ -62,9 +62,7 @@ impl BlobStore {
     fn link(&self, head: &Head) -> Result<Up, CallError> {
         let key = (head.source.clone(), head.link.clone());
         let up = self.links.load().get(&key).cloned();
-        up.ok_or_else(|| {
-            CallError::denied(format!("{} has no link {:?} to {}", head.source, head.link, self.environment.id))
-        })
+        up.ok_or_else(|| self.environment.link_not_up(head))
     }
 
     fn set_link(&self, link: &ActiveLink, up: Option<&Up>) {

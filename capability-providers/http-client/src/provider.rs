@@ -52,9 +52,7 @@ impl HttpClient {
             return Err(CallError::no_target(format!("{} is closed", self.environment.id)));
         }
         let key = (head.source.clone(), head.link.clone());
-        self.links.load().get(&key).cloned().ok_or_else(|| {
-            CallError::denied(format!("{} has no link {:?} to {}", head.source, head.link, self.environment.id))
-        })
+        self.links.load().get(&key).cloned().ok_or_else(|| self.environment.link_not_up(head))
     }
 
     fn put(&self, link: &ActiveLink, client: Option<Arc<LinkClient>>) {

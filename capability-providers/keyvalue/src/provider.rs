@@ -99,9 +99,7 @@ impl KeyValue {
         }
         let key = (head.source.clone(), head.link.clone());
         let access = self.links.load().callers.get(&key).cloned();
-        access.ok_or_else(|| {
-            CallError::denied(format!("{} has no link {:?} to {}", head.source, head.link, self.environment.id))
-        })
+        access.ok_or_else(|| self.environment.link_not_up(head))
     }
 }
 

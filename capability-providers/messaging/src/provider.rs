@@ -262,9 +262,7 @@ impl Provider for Messaging {
         }
         let key = (head.source.clone(), head.link.clone());
         let consumer = self.consumers.load().get(&key).cloned();
-        let consumer = consumer.ok_or_else(|| {
-            CallError::denied(format!("{} has no link {:?} to {}", head.source, head.link, self.environment.id))
-        })?;
+        let consumer = consumer.ok_or_else(|| self.environment.link_not_up(&head))?;
         Ok(Answer { value: consumer.call(&head, &args).await?, body: Body::Empty })
     }
 

@@ -8,7 +8,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 
 use crate::{
-    ActiveLink, Answer, Args, Call, CallError, EntityId, Interface, Invocation, LinkError, Records, SecretMap,
+    ActiveLink, Answer, Args, Call, CallError, EntityId, Head, Interface, Invocation, LinkError, Records, SecretMap,
     StringMap,
 };
 
@@ -34,6 +34,17 @@ pub struct Environment {
     pub caller: Arc<dyn Caller>,
     /// What it shares with the instances of it on other hosts.
     pub records: Arc<dyn Records>,
+}
+
+impl Environment {
+    /// What a call ends with whose link the provider does not have up. The host has checked that there is such a link: it
+    /// is not established yet, or failed, or is going away. The call had no effect, and may be tried elsewhere.
+    pub fn link_not_up(&self, head: &Head) -> CallError {
+        let (link, source, id) = (&head.link, &head.source, &self.id);
+        CallError::no_target(format!(
+            "link {link} of {source} is not up at {id} (`trellis get links` says how it stands)"
+        ))
+    }
 }
 
 /// What a provider is.

@@ -131,9 +131,7 @@ impl Sql {
         if self.calls.is_closed() {
             return Err(CallError::no_target(format!("{} is closed", self.environment.id)));
         }
-        let standing = self.standing(&head.source, &head.link).ok_or_else(|| {
-            CallError::denied(format!("{} has no link {:?} to {}", head.source, head.link, self.environment.id))
-        })?;
+        let standing = self.standing(&head.source, &head.link).ok_or_else(|| self.environment.link_not_up(head))?;
         Ok(match &*standing {
             Standing::Up(_, link) => Ok(Arc::clone(link)),
             Standing::Down(reason) => Err(Error::Unavailable(reason.clone())),

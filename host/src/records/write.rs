@@ -23,8 +23,9 @@ impl Records {
     /// Writes `link`; the same link again changes its interfaces and configs.
     ///
     /// # Errors
-    /// `Config` when it names no valid interface, or what its source's side says of calls cannot be read; `NotFound` when a named config is missing, `Refused` when another
-    /// link of that source and name leads one of its interfaces elsewhere.
+    /// `Config` when it names no valid interface, or what its source's side says of calls cannot be read; `NotFound` when
+    /// a named config is missing, `Refused` when another link of that source and name leads one of its interfaces
+    /// elsewhere.
     pub(crate) async fn put_link(&self, link: &Link) -> Result<()> {
         if let Some(defect) = links::defect(link) {
             return Err(Error::new(ErrorKind::Config, defect));

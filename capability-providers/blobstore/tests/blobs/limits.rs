@@ -60,19 +60,19 @@ async fn a_body_that_does_not_come_ends_by_the_deadline() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_call_without_a_link_is_denied() {
+async fn a_call_without_a_link_has_no_target() {
     let world = World::folder();
     let call = async |link: &str| {
         let answer =
             world.provider.call(invocation(&link_of(link), "wasi:blobstore/blobstore", "container-exists", &("c",)));
         answer.await.map(drop).map_err(|error| error.kind)
     };
-    assert_eq!(call("a").await, Err(CallErrorKind::Denied));
+    assert_eq!(call("a").await, Err(CallErrorKind::NoTarget));
     world.link("a", &[]).await.unwrap();
     assert_eq!(call("a").await, Ok(()));
     let wrong = world.link("a", &[("root", "relative")]).await.unwrap_err().to_string();
     assert!(wrong.contains("\"root\"") && wrong.contains("/srv/blobs"), "{wrong}");
-    assert_eq!(call("a").await, Err(CallErrorKind::Denied), "the old config does not go on");
+    assert_eq!(call("a").await, Err(CallErrorKind::NoTarget), "the old config does not go on");
     let source = as_source(link_of("a"), &[]);
     assert!(world.provider.link_up(&source).await.unwrap_err().to_string().contains("target"));
 }

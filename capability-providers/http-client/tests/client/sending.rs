@@ -200,15 +200,15 @@ async fn a_trace_goes_with_the_request() {
 async fn only_links_to_this_provider_lead_out() {
     let server = Server::saying("hello").await;
     let client = Client::on_loopback(&[]).await;
-    expect(client.send_from("stranger", get(&server.uri("/"))).await, CallErrorKind::Denied, None);
+    expect(client.send_from("stranger", get(&server.uri("/"))).await, CallErrorKind::NoTarget, None);
     let down = link("actor", "http-client", &["wasi:http/outgoing-handler"]);
     let error = client.provider.link_up(&as_source(down.clone(), &[("allow", "*")])).await.expect_err("wrong end");
     assert!(error.to_string().contains("target of its links"), "{error}");
-    expect(client.get(&server.uri("/")).await, CallErrorKind::Denied, None);
+    expect(client.get(&server.uri("/")).await, CallErrorKind::NoTarget, None);
     client.put("actor", &[("allow", "*:*"), ("grant_private", "loopback")]).await.unwrap();
     assert_eq!(client.get(&server.uri("/")).await.unwrap(), (200, "hello".to_owned()));
     client.provider.link_down(&as_target(down, &[])).await;
-    expect(client.get(&server.uri("/")).await, CallErrorKind::Denied, None);
+    expect(client.get(&server.uri("/")).await, CallErrorKind::NoTarget, None);
 }
 
 #[tokio::test]

@@ -209,11 +209,11 @@ async fn links_see_their_own_prefix_only(store: Store) {
     assert_eq!(shared.get("k").await, Ok(bytes("shared")));
     assert_eq!(pinned.get("k").await, Err(Error::NoSuchStore));
     let stranger = Actor { link: Actor::link_of("stranger"), ..shared.clone() };
-    let denied = stranger.try_call::<()>(("wasi:keyvalue/store@0.2.0-draft", "get"), &("b", "k"), BUDGET).await;
-    assert_eq!(denied.expect_err("no link").kind, CallErrorKind::Denied);
+    let refused = stranger.try_call::<()>(("wasi:keyvalue/store@0.2.0-draft", "get"), &("b", "k"), BUDGET).await;
+    assert_eq!(refused.expect_err("no link").kind, CallErrorKind::NoTarget);
     store.provider.link_down(&Actor::active("shared", &[])).await;
     let gone = shared.try_call::<()>(("wasi:keyvalue/store@0.2.0-draft", "get"), &("b", "k"), BUDGET).await;
-    assert_eq!(gone.expect_err("link is gone").kind, CallErrorKind::Denied);
+    assert_eq!(gone.expect_err("link is gone").kind, CallErrorKind::NoTarget);
 }
 
 const BUDGET: std::time::Duration = std::time::Duration::from_secs(10);
@@ -337,7 +337,7 @@ async fn wrong_links_and_wrong_calls_are_refused_with_the_reason(store: Store) {
     let error = store.provider.link_up(&wrong).await.expect_err("config");
     assert!(matches!(&error, LinkError::Config { key, .. } if key == "prefix"), "{error}");
     let down = actor.try_call::<()>(("wasi:keyvalue/store@0.2.0-draft", "get"), &("b", "k"), BUDGET).await;
-    assert_eq!(down.expect_err("the link is down now").kind, CallErrorKind::Denied);
+    assert_eq!(down.expect_err("the link is down now").kind, CallErrorKind::NoTarget);
     let actor = store.actor("a", &[]).await;
     for (interface, function) in [
         ("wasi:keyvalue/store@0.2.0-draft", "drop"),

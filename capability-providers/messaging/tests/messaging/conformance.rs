@@ -236,8 +236,8 @@ async fn without_a_link_nothing_goes(backend: Backend) {
     let stranger = link("stranger", "messaging", &["wasmcloud:messaging/consumer"]);
     let message = BrokerMessage { subject: "a".into(), body: "x".into(), reply_to: None };
     let publish = Publish { message };
-    let denied = bench.provider.call(invocation(&stranger, CONSUMER, "publish", &publish)).await.expect_err("no link");
-    assert_eq!(denied.kind, CallErrorKind::Denied);
+    let refused = bench.provider.call(invocation(&stranger, CONSUMER, "publish", &publish)).await.expect_err("no link");
+    assert_eq!(refused.kind, CallErrorKind::NoTarget);
     for (interface, function) in [(CONSUMER, "subscribe"), ("wasmcloud:messaging/handler@0.2.0", "publish")] {
         let wrong = bench.provider.call(invocation(&sender.link, interface, function, &publish)).await;
         assert_eq!(wrong.expect_err("is not served").kind, CallErrorKind::Contract);

@@ -20,18 +20,18 @@ async fn a_link_is_needed_and_gives_its_own_database(backend: &Backend) {
         link.source_id = trellis_provider_sdk::testing::id("stranger");
         Actor { link, ..b.clone() }
     };
-    assert_eq!(stranger.call("query", &query).await.unwrap_err().kind, CallErrorKind::Denied);
+    assert_eq!(stranger.call("query", &query).await.unwrap_err().kind, CallErrorKind::NoTarget);
     let other_name = {
         let mut link = a.link.clone();
         link.name = LinkName::parse("other").unwrap();
         Actor { link, ..a.clone() }
     };
-    assert_eq!(other_name.call("query", &query).await.unwrap_err().kind, CallErrorKind::Denied);
+    assert_eq!(other_name.call("query", &query).await.unwrap_err().kind, CallErrorKind::NoTarget);
     assert_eq!(b.call("drop-all", &query).await.unwrap_err().kind, CallErrorKind::Contract);
     assert_eq!(b.call("query", &("select 1",)).await.unwrap_err().kind, CallErrorKind::Contract);
     b.provider.link_up(&as_source(b.link.clone(), &[])).await.unwrap_err();
     b.provider.link_down(&as_target(b.link.clone(), &[])).await;
-    assert_eq!(b.call("query", &query).await.unwrap_err().kind, CallErrorKind::Denied);
+    assert_eq!(b.call("query", &query).await.unwrap_err().kind, CallErrorKind::NoTarget);
 }
 
 async fn a_link_that_failed_says_why(backend: &Backend) {

@@ -3,6 +3,9 @@
 
 mod password;
 mod rows;
+#[path = "../../sql.rs"]
+#[expect(dead_code, reason = "people and accounts have no numbers, and change one row at a time")]
+mod sql;
 
 use demo::bank::types::{Fault, Identity, Role};
 use exports::demo::bank::accounts::Account;

@@ -2,7 +2,8 @@
 
 use crate::demo::bank::types::Fault;
 use crate::exports::demo::bank::accounts::Account;
-use crate::trellis::sql::database::{self, Error, Value};
+use crate::sql::{fault, text, unexpected};
+use crate::trellis::sql::database::{self, Value};
 
 /// The bank's own account, and who has it. The migration makes it.
 pub(crate) const BANK: &str = "bank";
@@ -51,22 +52,4 @@ fn account(row: &[Value]) -> Result<Account, Fault> {
         [Value::Text(id), Value::Text(owner)] => Ok(Account { id: id.clone(), owner: owner.clone() }),
         other => Err(unexpected(other)),
     }
-}
-
-fn text(value: &str) -> Value {
-    Value::Text(value.to_owned())
-}
-
-fn fault(error: Error) -> Fault {
-    match error {
-        Error::Invalid(_) | Error::Constraint(_) | Error::Limit(_) | Error::Denied(_) => {
-            Fault::Invalid(format!("the database refused: {error:?}"))
-        }
-        _ => Fault::Unavailable(format!("the database: {error:?}")),
-    }
-}
-
-fn unexpected(row: &[Value]) -> Fault {
-    // Not what is in it: that may be the hash of a password.
-    Fault::Invalid(format!("the database has an unexpected row of {} values", row.len()))
 }

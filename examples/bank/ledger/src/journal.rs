@@ -52,13 +52,13 @@ fn steps(transfer: &Transfer, at_ms: u64) -> Result<Vec<Step>, Fault> {
     let mut sides = [(&transfer.debit, -amount), (&transfer.credit, amount)];
     // All transfers take locks of rows in one order, so that no two wait for each other.
     sides.sort();
-    let change = |(account, amount): (&String, i64)| step(CHANGE, vec![Value::Int64(amount), text(account)], Some(1));
+    let change = |(account, amount): (&String, i64)| step(CHANGE, vec![Value::Int64(amount), text(account)]);
     let at = int(at_ms)?;
     let posting = |(account, amount): (&String, i64)| {
         let params = vec![text(&transfer.id), text(account), Value::Int64(amount), at.clone()];
-        step(POSTING, params, Some(1))
+        step(POSTING, params)
     };
-    let record = step(RECORD, row(transfer, Verdict::Posted, at.clone())?, Some(1));
+    let record = step(RECORD, row(transfer, Verdict::Posted, at.clone())?);
     Ok([record].into_iter().chain(sides.map(change)).chain(sides.map(posting)).collect())
 }
 

@@ -7,6 +7,7 @@
 
 mod books;
 mod journal;
+#[path = "../../sql.rs"]
 mod sql;
 
 use demo::bank::types::Fault;

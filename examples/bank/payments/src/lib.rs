@@ -8,6 +8,7 @@ mod flow;
 mod outbox;
 mod payment;
 mod rows;
+#[path = "../../sql.rs"]
 mod sql;
 
 use std::time::{SystemTime, UNIX_EPOCH};
