@@ -12,6 +12,7 @@ use clap::{Parser, Subcommand};
 mod calls;
 mod idle;
 mod keyvalue;
+mod messages;
 mod plan;
 mod process;
 mod provider;
@@ -75,6 +76,19 @@ enum Command {
         #[arg(long, default_value_t = 11)]
         rounds: u32,
     },
+    /// Sends messages through JetStream to an actor, and to a handler in native code: messages per second, how many are lost
+    Messages {
+        /// The nats-server, with the stream of a messaging provider
+        url: String,
+        /// How many messages
+        #[arg(long, default_value_t = 100_000)]
+        count: usize,
+    },
+    /// Is the handler in native code, until it is ended
+    HandleMessages {
+        /// The nats-server
+        url: String,
+    },
     /// Times starts of an actor whose code is in the cache on disk: nanoseconds
     Start {
         /// The actor
@@ -118,6 +132,8 @@ async fn measure(command: Command) -> anyhow::Result<world::Figures> {
         Command::Remote { callee, url, rounds } => remote::measure(&callee, &url, rounds).await,
         Command::Keyvalue { caller, reader, rounds } => keyvalue::measure(&caller, &reader, rounds).await,
         Command::Provider { trellis, url, rounds } => provider::measure(&trellis, &url, rounds).await,
+        Command::Messages { url, count } => messages::measure(&url, count).await,
+        Command::HandleMessages { url } => messages::handle(&url).await,
         Command::Start { component, rounds } => start::measure(&component, rounds).await,
         Command::Idle { component, actors } => idle::measure(&component, actors).await,
         Command::Plan { hosts, rounds } => plan::measure(hosts, rounds),

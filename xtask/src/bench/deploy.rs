@@ -17,7 +17,7 @@ const KILLS: u32 = 20;
 
 pub(super) fn measure(setting: &Setting) -> Result<Vec<Figure>> {
     let Some(mut lattice) = Lattice::start(setting)? else { return Ok(Vec::new()) };
-    lattice.sign("hello")?;
+    lattice.sign("hello", &[])?;
     let first = first_responses(&lattice, setting.rounds)?;
     let kills = kills(&mut lattice)?;
     let worst = kills.iter().copied().fold(0.0, f64::max);

@@ -75,11 +75,22 @@ impl<'a> Lattice<'a> {
         Ok(())
     }
 
-    /// The example actor `name`, signed.
-    pub(super) fn sign(&self, name: &str) -> Result<PathBuf> {
+    /// Where its nats-server is.
+    pub(super) fn url(&self) -> String {
+        format!("nats://{}", self.nats)
+    }
+
+    /// Resident memory of all hosts together.
+    pub(super) fn resident_bytes(&self) -> Result<u64> {
+        self.hosts.iter().map(|(_, host)| host.resident_bytes()).sum()
+    }
+
+    /// The example actor `name`, signed and granted `imports`.
+    pub(super) fn sign(&self, name: &str, imports: &[&str]) -> Result<PathBuf> {
         let signed = self.directory.path().join(format!("{name}.signed.wasm"));
         let mut command = self.command(&["sign"]);
         command.arg(self.setting.guests.join(format!("{name}.wasm"))).arg("--out").arg(&signed);
+        command.args(imports.iter().flat_map(|import| ["--import", import]));
         step::output(&mut command)?;
         Ok(signed)
     }
@@ -94,7 +105,7 @@ impl<'a> Lattice<'a> {
     /// `trellis` with these arguments, on the processor of load.
     pub(super) fn command(&self, arguments: &[&str]) -> Command {
         let mut command = self.setting.cores.load(&self.setting.trellis);
-        command.args(arguments).args(["--nats-url", &format!("nats://{}", self.nats)]);
+        command.args(arguments).args(["--nats-url", &self.url()]);
         command.arg("--data-dir").arg(self.directory.path().join("data"));
         command
     }

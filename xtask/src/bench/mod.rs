@@ -10,6 +10,7 @@ mod figure;
 mod http;
 mod idle;
 mod lattice;
+mod messages;
 mod out;
 mod plan;
 mod process;
@@ -57,6 +58,8 @@ enum Group {
     Keyvalue,
     /// provider.process.one, provider.process.many
     Provider,
+    /// messages.jetstream, messages.lost, messages.growth_mib: 100,000 messages to an actor
+    Messages,
     /// start.cached, up.first_response
     Start,
     /// idle.actor_kib, idle.cpu_percent
@@ -132,6 +135,7 @@ fn measure(group: Group, setting: &Setting) -> Result<Vec<Figure>> {
         Group::Remote => calls::remote(setting),
         Group::Keyvalue => calls::keyvalue(setting),
         Group::Provider => calls::provider(setting),
+        Group::Messages => messages::measure(setting),
         Group::Start => start::measure(setting),
         Group::Idle => idle::measure(setting),
         Group::Plan => plan::measure(setting),
