@@ -115,7 +115,7 @@ struct Servers<'a> {
 
 /// Drives the `trellis` that was built with the published clients.
 fn run_clients(workspace: &Workspace, servers: Servers<'_>) -> Result<()> {
-    let mut command = workspace.cargo(["test", "--release", "--manifest-path", CLIENTS]);
+    let mut command = workspace.cargo(["test", "--manifest-path", CLIENTS]);
     let binary = workspace.trellis();
     let target = binary.parent().and_then(Path::parent).context("`trellis` is in no target folder")?.join("clients");
     command.env("CARGO_TARGET_DIR", target).env("TRELLIS_BINARY", &binary).env("TRELLIS_NATS_SERVER", servers.nats);
