@@ -41,6 +41,9 @@ pub(crate) struct Bench {
     /// Rounds of each figure that is measured in turns
     #[arg(long, default_value_t = 7)]
     rounds: u32,
+    /// Fail if a figure misses its target
+    #[arg(long)]
+    check: bool,
 }
 
 /// Figures that are measured together.
@@ -123,6 +126,11 @@ pub(crate) fn run(workspace: &Workspace, environment: &Environment, bench: &Benc
     match bench.output {
         Format::Table => print!("{}", figure::table(&figures)),
         Format::Json => println!("{}", serde_json::to_string_pretty(&figures)?),
+    }
+    let missed = figures.iter().filter(|figure| figure.misses()).count();
+    if bench.check && missed > 0 {
+        eprintln!("{missed} of {} figures miss their targets", figures.len());
+        return Ok(ExitCode::FAILURE);
     }
     Ok(ExitCode::SUCCESS)
 }
