@@ -123,7 +123,8 @@ const SOON: Duration = Duration::from_secs(15);
 /// For how long things happen.
 const ACT: Duration = Duration::from_secs(50);
 
-/// How long it takes until everything must be well after that: a host that hung, a lease that ran out, a longest pause.
+/// How long it takes until everything must be well after that, and after a wadm was killed last: a host that hung, a lease
+/// that ran out, a longest pause.
 const CALM: Duration = Duration::from_secs(75);
 
 /// For how long nothing may happen then.
@@ -158,6 +159,8 @@ struct Play {
     wishes: Wishes,
     intent: watch::Sender<Arc<Intent>>,
     effects: u64,
+    /// When a wadm was started last, after another one or for the first time.
+    started: Instant,
     _leases: AbortOnDropHandle<()>,
 }
 
@@ -193,6 +196,7 @@ impl Play {
             wishes: Wishes::default(),
             intent: watch::Sender::new(Arc::default()),
             effects: 0,
+            started: Instant::now(),
             site,
             _leases: leases,
         }
@@ -234,14 +238,16 @@ impl Play {
             }
         }
         self.all_is_well().await;
-        self.pass(Instant::now() + CALM / 3).await;
-        // Who is killed now would be at work anew when all has to be still.
-        self.seats.iter().for_each(|seat| seat.fuse.spare());
-        self.pass(Instant::now() + CALM * 2 / 3).await;
-        if self.is_noticed() {
-            return self.outcome();
-        }
         self.judge().await
+    }
+
+    /// Lets time pass until there was enough of it since now, and since a wadm was killed last.
+    async fn calm_down(&mut self) {
+        let mut until = Instant::now() + CALM;
+        while Instant::now() < until {
+            self.pass(until).await;
+            until = until.max(self.started + CALM);
+        }
     }
 
     /// Whether a planted fault was noticed, so that there is nothing more to find out.
@@ -327,9 +333,19 @@ impl Play {
     }
 
     async fn judge(mut self) -> Outcome {
-        judge::quiet(&mut self.site.ground.truth());
-        let before = self.site.ground.truth().trace().len();
-        self.pass(Instant::now() + STILL).await;
+        let before = loop {
+            self.calm_down().await;
+            if self.is_noticed() {
+                return self.outcome();
+            }
+            judge::quiet(&mut self.site.ground.truth());
+            let (since, before) = (Instant::now(), self.site.ground.truth().trace().len());
+            self.pass(since + STILL).await;
+            // Who was killed meanwhile is at work anew, and everything must be well again after that.
+            if self.started < since {
+                break before;
+            }
+        };
         let mut truth = self.site.ground.truth();
         let since = truth.trace()[before..].lines().filter(|line| line.contains(" sends ")).count();
         let is_broken = truth.wanted.apps.contains_key("broken");

@@ -58,11 +58,6 @@ impl Fuse {
         Self::new(u64::MAX, Last::DoesNot)
     }
 
-    /// Lets it never blow.
-    pub(crate) fn spare(&self) {
-        self.left.store(u64::MAX, Ordering::Relaxed);
-    }
-
     /// How many effects there were.
     pub(crate) fn burnt(&self) -> u64 {
         self.burnt.load(Ordering::Relaxed)

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use rand::RngExt as _;
+use tokio::time::Instant;
 use trellis_lattice::error::Result;
 use trellis_lattice::identity::trust::Trust;
 use trellis_wadm::intent::AppName;
@@ -50,6 +51,7 @@ impl Play {
         let (mutation, ground) = (self.scenario.mutation, self.site.ground.clone());
         let place = &mut self.seats[seat];
         place.runs += 1;
+        self.started = Instant::now();
         place.fuse = Arc::clone(&fuse);
         let store = MoodyStore {
             inner: Arc::clone(&self.site.store),
