@@ -71,6 +71,11 @@ impl Kind {
         Self::Everything,
     ];
 
+    /// Whether wadms are killed at their effects.
+    fn kills_wadms(self) -> bool {
+        matches!(self, Self::Killed | Self::Everything)
+    }
+
     /// One of the kinds that this one is made of.
     fn draw(self, dice: &mut StdRng) -> Self {
         if self == Self::Everything { Self::ALL[dice.random_range(1..9)] } else { self }
@@ -127,6 +132,12 @@ const ACT: Duration = Duration::from_secs(50);
 /// that ran out, a longest pause.
 const CALM: Duration = Duration::from_secs(75);
 
+/// How many wadms of a seat are killed while things happen.
+const FUSES: u32 = 4;
+
+/// How many are killed while everything else is well.
+const LATE_FUSES: u32 = 3;
+
 /// For how long nothing may happen then.
 const STILL: Duration = Duration::from_secs(15);
 
@@ -137,6 +148,8 @@ struct Seat {
     fuse: Arc<Fuse>,
     mood: watch::Sender<Mood>,
     runs: u64,
+    /// So many more of its wadms are killed at one of their effects.
+    fuses: u32,
 }
 
 /// A place for a host.
@@ -159,7 +172,7 @@ struct Play {
     wishes: Wishes,
     intent: watch::Sender<Arc<Intent>>,
     effects: u64,
-    /// When a wadm was started last, after another one or for the first time.
+    /// When a wadm was started last.
     started: Instant,
     _leases: AbortOnDropHandle<()>,
 }
@@ -183,7 +196,8 @@ impl Play {
             let machine = Machine::new(&site, number, &[("zone", zone)]);
             Slot { machine, host: None, boots: 0, is_over: false }
         });
-        let seat = |name| Seat { name, wadm: None, fuse: Fuse::none(), mood: watch::Sender::new(Mood::Sound), runs: 0 };
+        let (mood, fuses) = (|| watch::Sender::new(Mood::Sound), if scenario.kind.kills_wadms() { FUSES } else { 0 });
+        let seat = |name| Seat { name, wadm: None, fuse: Fuse::none(), mood: mood(), runs: 0, fuses };
         let one_only = matches!(scenario.kind, Kind::Calm | Kind::ComeAndGo | Kind::Hang);
         let seats = if one_only { vec![seat("w1")] } else { vec![seat("w1"), seat("w2")] };
         Self {
@@ -314,7 +328,7 @@ impl Play {
         self.intent.send_replace(Arc::new(self.wishes.intent.clone()));
     }
 
-    /// Everything is repaired, but for what is over for good.
+    /// Everything is repaired, but for what is over for good; and wadms are killed still.
     async fn all_is_well(&mut self) {
         self.site.ground.note("all is well");
         self.faults.heal_all();
@@ -329,6 +343,10 @@ impl Play {
                 None if !self.slots[at].is_over => self.boot(at).await,
                 None => {}
             }
+        }
+        for seat in self.seats.iter_mut().filter(|_| self.scenario.kind.kills_wadms()) {
+            seat.fuse.shorten(self.dice.random_range(0..60));
+            seat.fuses = LATE_FUSES - 1;
         }
     }
 
@@ -353,7 +371,10 @@ impl Play {
             truth.violation(format!("{since} commands were sent although all was as it should be"));
         }
         let attempts = truth.trace().matches("cannot start").count();
-        if attempts > 60 {
+        // Each wadm tries anew.
+        let killed_late =
+            truth.trace().split("all is well").last().map_or(0, |late| late.matches(" is killed").count());
+        if attempts > 60 + 12 * killed_late {
             truth.violation(format!("what cannot be started was tried {attempts} times"));
         }
         if truth.turns > 60 {

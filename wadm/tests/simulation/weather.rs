@@ -58,6 +58,11 @@ impl Fuse {
         Self::new(u64::MAX, Last::DoesNot)
     }
 
+    /// Lets it blow after at most so many more effects.
+    pub(crate) fn shorten(&self, effects: u64) {
+        self.left.fetch_min(effects, Ordering::Relaxed);
+    }
+
     /// How many effects there were.
     pub(crate) fn burnt(&self) -> u64 {
         self.burnt.load(Ordering::Relaxed)

@@ -15,7 +15,7 @@ use trellis_wadm::observe::Believes;
 use trellis_wadm::reconcile::{Planner, Wishes as Seen};
 use trellis_wadm::{Parts, RollBack, Settings, Wadm};
 
-use super::{Kind, Play};
+use super::Play;
 use crate::ground::Ground;
 use crate::mutation::Mutation;
 use crate::weather::{Fuse, Last, MoodyStore, Wire};
@@ -41,11 +41,13 @@ impl Play {
     }
 
     pub(super) async fn start(&mut self, seat: usize) {
-        let may_blow = self.scenario.kind == Kind::Killed || self.scenario.kind == Kind::Everything;
         let last = |happens| if happens { Last::Happens } else { Last::DoesNot };
         let fuse = match (self.scenario.kill_after, self.seats[seat].runs) {
             (Some(effects), 0) if seat == 0 => Fuse::new(effects, last(self.scenario.seed.is_multiple_of(2))),
-            (None, 0..4) if may_blow => Fuse::new(self.dice.random_range(0..60), last(self.dice.random_bool(0.5))),
+            (None, _) if self.seats[seat].fuses > 0 => {
+                self.seats[seat].fuses -= 1;
+                Fuse::new(self.dice.random_range(0..60), last(self.dice.random_bool(0.5)))
+            }
             _ => Fuse::none(),
         };
         let (mutation, ground) = (self.scenario.mutation, self.site.ground.clone());
