@@ -29,6 +29,15 @@ pub(super) struct Answers {
     preview: Preview,
 }
 
+/// How soon a request can be answered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Pace {
+    /// At once, from memory.
+    Quick,
+    /// When a disk, the lattice's store or a thread that may be busy is done with it.
+    Slow,
+}
+
 /// What every reply with an error has.
 #[derive(Serialize)]
 struct Failure {
@@ -40,6 +49,15 @@ impl Answers {
     pub(super) fn new(models: Models, services: &Services) -> Self {
         let Services { catalog, board, preview, .. } = services;
         Self { models, catalog: catalog.clone(), board: board.clone(), preview: preview.clone() }
+    }
+
+    /// How soon `request` can be answered.
+    pub(super) fn pace(&self, request: &Message) -> Pace {
+        use ModelOperation::{Get, History, List, Status, Versions};
+        match self.models.parse(&request.subject) {
+            None | Some((Get, None) | (List | Versions | Status | History, _)) => Pace::Quick,
+            Some(_) => Pace::Slow,
+        }
     }
 
     /// The answer to `request`, as JSON.

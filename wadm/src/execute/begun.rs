@@ -115,25 +115,32 @@ impl Begun {
                 continue;
             }
             if let Some(inventory) = observed.hosts.get_mut(host).and_then(|host| host.inventory.as_mut()) {
-                add(inventory, id, &start.deed);
+                let sure = add(inventory, id, &start.deed);
+                let left = observed.leaving.entry(host.clone()).or_default().entry(id.clone()).or_insert(sure);
+                *left = sure.min(*left);
             }
         }
     }
 }
 
-fn add(inventory: &mut Inventory, id: &EntityId, deed: &Deed) {
+/// Adds what may run; gives how many of it its host said that it runs.
+fn add(inventory: &mut Inventory, id: &EntityId, deed: &Deed) -> u32 {
     match deed {
         Deed::ScaleActor(actor) | Deed::UpdateActor(actor) => {
-            let known = inventory.actors.entry(id.clone()).or_insert_with(|| as_actor(actor));
-            // What may be more than its host said is not to be relied upon.
-            if known.max_instances < actor.count {
-                (known.max_instances, known.readiness) = (actor.count, Readiness::Starting);
-            }
+            let Some(known) = inventory.actors.get_mut(id) else {
+                inventory.actors.insert(id.clone(), as_actor(actor));
+                return 0;
+            };
+            let sure = known.max_instances;
+            known.max_instances = sure.max(actor.count);
+            sure
         }
         Deed::StartProvider(provider) => {
+            let sure = u32::from(inventory.providers.contains_key(id));
             inventory.providers.entry(id.clone()).or_insert_with(|| as_provider(provider));
+            sure
         }
-        _ => {}
+        _ => 0,
     }
 }
 

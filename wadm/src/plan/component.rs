@@ -35,6 +35,11 @@ impl Thing<'_> {
     pub(super) fn is_ready(&self) -> bool {
         self.is_here && self.readiness.is_ready()
     }
+
+    /// Whether work may rely on it for all that is known: its host did not say that it cannot.
+    fn may_serve(&self) -> bool {
+        !matches!(self.readiness, Readiness::Waiting { .. } | Readiness::Failing { .. })
+    }
 }
 
 /// What runs of a component for its application, by host.
@@ -229,13 +234,13 @@ impl Mover<'_, '_> {
             if is_fixed || keeps >= thing.count || self.is_outdated(thing) {
                 continue;
             }
-            // What is being stopped already is not counted a second time.
-            let surplus = thing.sure.saturating_sub(keeps);
+            // What is being stopped already is not counted a second time, and what is not ready was never counted.
+            let surplus = if thing.is_ready() { thing.sure.saturating_sub(keeps) } else { 0 };
             if let Some(doubt) = self.draft.doubt().map(str::to_owned) {
                 self.note(&Proposed::Held(format!("nothing is stopped while the view is unsettled: {doubt}")));
                 continue;
             }
-            if thing.is_ready() && !spare.take(component, placement, (thing, surplus)) {
+            if thing.may_serve() && !spare.take(component, placement, (thing, surplus)) {
                 self.note(&Proposed::Held("what replaces it is not ready yet".to_owned()));
                 continue;
             }
