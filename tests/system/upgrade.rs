@@ -79,7 +79,7 @@ fn an_http_server_is_upgraded_without_a_failed_request() {
     let mut pid = process::provider_of(lattice.servers[0].id(), "http-server");
     let load = Load::start(&lattice.runtime, lattice.address, "/");
     // The old config does not answer there by itself.
-    for (config, livez) in [("new", "ok\n"), ("old", "Hello"), ("new", "ok\n")] {
+    for (config, livez) in [("new", "ok"), ("old", "hello"), ("new", "ok")] {
         load.until_more(SOME);
         lattice.run(&["start", "provider", "http", "process:http-server", "--config", config, "--update"]);
         pid = next_process(&lattice, "http-server", pid);
@@ -88,14 +88,15 @@ fn an_http_server_is_upgraded_without_a_failed_request() {
     }
     load.until_more(SOME);
     let answers = load.end(&lattice.runtime);
-    assert!(answers.iter().all(|body| body.starts_with("Hello")), "{answers:?}");
+    assert!(answers.iter().all(|body| body.starts_with("hello")), "{answers:?}");
 }
 
 /// An archive of the store as this `version` of a provider, which differs by a comment.
 fn archive(lattice: &Lattice, version: &str) -> String {
     let program = lattice.data().join(format!("store-{version}"));
     let trellis = process::binary();
-    let script = format!("#!/bin/sh\n# {version}\nexec {} provider keyvalue --log-format=json --log=info\n", path(&trellis));
+    let script =
+        format!("#!/bin/sh\n# {version}\nexec {} provider keyvalue --log-format=json --log=info\n", path(&trellis));
     let script = if version == "broken" { "#!/bin/sh\necho no such device >&2\nexit 3\n".to_owned() } else { script };
     std::fs::write(&program, script).expect("written");
     std::fs::set_permissions(&program, std::fs::Permissions::from_mode(0o755)).expect("it is ours");
@@ -156,7 +157,8 @@ fn an_application_has_its_provider_upgraded_in_place() {
     let pid = next_process(&lattice, "keyvalue", pid);
     assert_eq!(reference_of(&lattice, "counter-kv"), second);
     load.until_more(SOME);
-    let refused = lattice.try_run(&["app", "deploy", path(&write("v3", &broken)), "--wait", "--timeout", "3"]).refused();
+    let refused =
+        lattice.try_run(&["app", "deploy", path(&write("v3", &broken)), "--wait", "--timeout", "3"]).refused();
     assert!(refused.contains("was not replaced") && refused.contains("exit status: 3"), "{refused}");
     assert_eq!(process::provider_of(lattice.servers[0].id(), "keyvalue"), pid, "the old one goes on");
     load.until_more(SOME);

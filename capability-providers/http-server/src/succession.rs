@@ -10,8 +10,8 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use rustix::net::{
-    RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer, SendAncillaryMessage, SendFlags, recvmsg,
-    sendmsg,
+    RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer, SendAncillaryMessage, SendFlags,
+    recvmsg, sendmsg,
 };
 use tokio::io::{AsyncReadExt as _, Interest};
 use tokio::net::{TcpListener, UnixListener, UnixStream};
@@ -160,7 +160,11 @@ mod tests {
     }
 
     /// Inherits from whoever serves `offer`.
-    async fn next(dir: &Path, address: SocketAddr, (listener, offer): (&TcpListener, &mut Offer)) -> (TcpListener, Offer) {
+    async fn next(
+        dir: &Path,
+        address: SocketAddr,
+        (listener, offer): (&TcpListener, &mut Offer),
+    ) -> (TcpListener, Offer) {
         let serve = async {
             loop {
                 offer.serve(listener).await;

@@ -72,7 +72,7 @@ async fn what_only_one_process_can_have_is_handed_over_without_a_lost_call() {
     let load = Load::start(&stage.cluster);
     let mut pid = stage.pid().await;
     for _ in 0..5 {
-        let slow = { 
+        let slow = {
             let cluster = Arc::clone(&stage.cluster);
             tokio::spawn(async move { cluster.call("probe", ECHO, "wait 300").await })
         };

@@ -34,7 +34,8 @@ pub(crate) struct Stage {
 
 impl Stage {
     async fn set(greeting: Option<&str>) -> Self {
-        let this = Self::set_with(&greeting.map(|greeting| ("greeting", greeting)).into_iter().collect::<Vec<_>>()).await;
+        let this =
+            Self::set_with(&greeting.map(|greeting| ("greeting", greeting)).into_iter().collect::<Vec<_>>()).await;
         let expected = format!("{}hello", greeting.unwrap_or_default());
         let told = this.until("hello", |told| told.as_ref().is_ok_and(|told| *told == expected)).await;
         told.expect("it was waited for");

@@ -35,7 +35,11 @@ pub(crate) struct Load {
 impl Load {
     /// Clients of both kinds.
     pub(crate) fn start(runtime: &Runtime, address: SocketAddr, path: &'static str) -> Self {
-        Self::of(runtime, (address, path), &[Connections::Fresh, Connections::Kept, Connections::Fresh, Connections::Kept])
+        Self::of(
+            runtime,
+            (address, path),
+            &[Connections::Fresh, Connections::Kept, Connections::Fresh, Connections::Kept],
+        )
     }
 
     /// Clients that send nothing twice, so that what they are answered can be counted.
@@ -76,7 +80,13 @@ impl Load {
         let outcomes = self.clients.into_iter().flat_map(|client| runtime.block_on(client).expect("no panic"));
         let (answers, failures): (Vec<_>, Vec<_>) = outcomes.partition(Result::is_ok);
         let failures: Vec<_> = failures.into_iter().filter_map(Result::err).collect();
-        assert!(failures.is_empty(), "{} of {} requests failed: {:?}", failures.len(), answers.len(), &failures[..failures.len().min(5)]);
+        assert!(
+            failures.is_empty(),
+            "{} of {} requests failed: {:?}",
+            failures.len(),
+            answers.len(),
+            &failures[..failures.len().min(5)]
+        );
         answers.into_iter().filter_map(Result::ok).collect()
     }
 }

@@ -91,10 +91,9 @@ impl Flight {
             (Deed::StartProvider(wanted) | Deed::UpdateProvider(wanted), News::ProviderStarted(provider)) => {
                 done(*provider == wanted.id)
             }
-            (
-                Deed::StartProvider(wanted) | Deed::UpdateProvider(wanted),
-                News::ProviderFailed { provider, reason },
-            ) => failed(provider, &wanted.id, reason),
+            (Deed::StartProvider(wanted) | Deed::UpdateProvider(wanted), News::ProviderFailed { provider, reason }) => {
+                failed(provider, &wanted.id, reason)
+            }
             (Deed::StopProvider { id, .. }, News::ProviderStopped(provider)) => done(provider == id),
             _ => Verdict::Open,
         }

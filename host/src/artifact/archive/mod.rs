@@ -64,7 +64,8 @@ impl Archive {
     /// # Errors
     /// `Component` when it is not one, or holds what it should not; `Refused` when its claims do not hold.
     pub fn open(bytes: Bytes, now_unix_seconds: u64) -> Result<Self> {
-        let bytes = if gzip::is_one(&bytes) { gzip::read(&bytes, MAX_BYTES).map_err(|why| broken(&why))? } else { bytes };
+        let bytes =
+            if gzip::is_one(&bytes) { gzip::read(&bytes, MAX_BYTES).map_err(|why| broken(&why))? } else { bytes };
         let (mut token, mut programs) = (None, Programs::new());
         for Entry { name, bytes: content } in tar::read(&bytes).map_err(|why| broken(&why))? {
             if name == CLAIMS {
@@ -214,7 +215,8 @@ mod tests {
     #[test]
     fn a_world_is_signed_like_a_program_and_is_none() {
         let (issuer, provider) = keys();
-        let programs = ["x86_64-linux", "world.wasm"].map(|name| (name.to_owned(), Bytes::from_static(b"bytes"))).into();
+        let programs =
+            ["x86_64-linux", "world.wasm"].map(|name| (name.to_owned(), Bytes::from_static(b"bytes"))).into();
         let packed = pack(&Statement::default(), &programs, (&issuer, &provider), NOW).expect("packed");
         let archive = Archive::open(packed.clone().into(), NOW).expect("holds");
         assert_eq!(archive.targets().collect::<Vec<_>>(), ["x86_64-linux"]);

@@ -72,7 +72,8 @@ impl Gate {
 
     /// Lets no calls pass over `links` until the hold is dropped.
     pub(super) fn hold(self: &Arc<Self>, links: &[ActiveLink]) -> Hold {
-        let keys: Vec<Key> = links.iter().map(|active| (active.link.source_id.clone(), active.link.name.clone())).collect();
+        let keys: Vec<Key> =
+            links.iter().map(|active| (active.link.source_id.clone(), active.link.name.clone())).collect();
         if !keys.is_empty() {
             self.0.send_modify(|state| state.held.extend(keys.iter().cloned()));
         }
