@@ -15,11 +15,15 @@ use rustix::net::{
 };
 use tokio::io::{AsyncReadExt as _, Interest};
 use tokio::net::{TcpListener, UnixListener, UnixStream};
-use tokio::time::{sleep, timeout};
+use tokio::time::{Instant, sleep, timeout};
 use tracing::debug;
 
 /// The longest that a process may take to give its listening socket.
 const GIVE_TIMEOUT: Duration = Duration::from_secs(1);
+/// How long it may take until the socket is offered again, when the process that did so has just gone.
+const CHANGE_TIMEOUT: Duration = Duration::from_millis(200);
+/// How often it is looked whether it is.
+const LOOK: Duration = Duration::from_millis(5);
 /// So many processes may be about to take this one's place.
 const MAX_HEIRS: usize = 8;
 /// The pause after a request could not be accepted.
@@ -39,7 +43,7 @@ pub(crate) struct Inherited {
 /// When there is none, or it does not answer.
 pub(crate) async fn inherit(dir: &Path, address: SocketAddr) -> io::Result<Inherited> {
     let inherit = async {
-        let from = UnixStream::connect(place(dir, address)).await?;
+        let from = connect(&place(dir, address)).await?;
         let socket = from.async_io(Interest::READABLE, || take(&from)).await?;
         let listener = TcpListener::from_std(socket.into())?;
         match listener.local_addr()? == address {
@@ -48,6 +52,18 @@ pub(crate) async fn inherit(dir: &Path, address: SocketAddr) -> io::Result<Inher
         }
     };
     timeout(GIVE_TIMEOUT, inherit).await.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))
+}
+
+async fn connect(place: &Path) -> io::Result<UnixStream> {
+    let give_up = Instant::now() + CHANGE_TIMEOUT;
+    loop {
+        match UnixStream::connect(place).await {
+            Err(error) if error.kind() == io::ErrorKind::ConnectionRefused && Instant::now() < give_up => {
+                sleep(LOOK).await;
+            }
+            outcome => return outcome,
+        }
+    }
 }
 
 fn place(dir: &Path, address: SocketAddr) -> PathBuf {
@@ -112,9 +128,14 @@ impl Offer {
 }
 
 fn open(place: &Path) -> State {
-    // A process that was killed has left it behind; one that listens has it no more.
-    let _ = std::fs::remove_file(place);
-    match UnixListener::bind(place) {
+    // What another process left there is replaced, so that there is something at any time.
+    let fresh = place.with_added_extension("new");
+    let _ = std::fs::remove_file(&fresh);
+    let opened = UnixListener::bind(&fresh).and_then(|listener| {
+        std::fs::rename(&fresh, place)?;
+        Ok(listener)
+    });
+    match opened {
         Ok(listener) => State::Open(listener, Vec::new()),
         Err(error) => {
             debug!("listening socket is not offered to the next process: {error}");

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use trellis_provider_sdk::LinkError;
+
 use crate::bench::{Backend, Bench, handler_link};
 
 #[tokio::test(flavor = "multi_thread")]
