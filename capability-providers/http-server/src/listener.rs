@@ -232,20 +232,20 @@ fn bind(address: SocketAddr) -> io::Result<TcpListener> {
 }
 
 fn unavailable(address: SocketAddr, error: &io::Error) -> LinkError {
-    LinkError::Unavailable(match error.kind() {
+    let text = match error.kind() {
         io::ErrorKind::AddrInUse => {
-            return LinkError::Held(format!(
-                "address {address} is in use by another process: stop it, or set `address` of the link to another"
-            ));
+            "is in use by another process: stop it, or set `address` of the link to another".to_owned()
         }
         io::ErrorKind::PermissionDenied => {
-            format!("address {address} may not be listened on: ports below 1024 need privileges, use a higher one")
+            "may not be listened on: ports below 1024 need privileges, use a higher one".to_owned()
         }
         io::ErrorKind::AddrNotAvailable => {
-            format!("address {address} is not one of this machine: set `address` of the link to one that is")
+            "is not one of this machine: set `address` of the link to one that is".to_owned()
         }
-        _ => format!("address {address} cannot be listened on: {error}"),
-    })
+        _ => format!("cannot be listened on: {error}"),
+    };
+    let text = format!("address {address} {text}");
+    if error.kind() == io::ErrorKind::AddrInUse { LinkError::Held(text) } else { LinkError::Unavailable(text) }
 }
 
 async fn accept((listener, mut offer): (TcpListener, Offer), shared: Arc<Shared>) {

@@ -158,17 +158,18 @@ fn take(from: &UnixStream) -> io::Result<OwnedFd> {
     let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
     let mut control = RecvAncillaryBuffer::new(&mut space);
     recvmsg(from, &mut [IoSliceMut::new(&mut [0; 1])], &mut control, RecvFlags::CMSG_CLOEXEC)?;
-    let sockets = control.drain().filter_map(|message| match message {
+    let mut sockets = control.drain().filter_map(|message| match message {
         RecvAncillaryMessage::ScmRights(mut sockets) => sockets.next(),
         _ => None,
     });
-    sockets.last().ok_or_else(|| io::ErrorKind::UnexpectedEof.into())
+    sockets.next().ok_or_else(|| io::ErrorKind::UnexpectedEof.into())
 }
 
 #[cfg(test)]
 mod tests {
     use std::net::{Ipv4Addr, SocketAddr};
     use std::path::Path;
+    use std::pin::pin;
 
     use tokio::net::{TcpListener, TcpStream};
 
@@ -186,14 +187,12 @@ mod tests {
         address: SocketAddr,
         (listener, offer): (&TcpListener, &mut Offer),
     ) -> (TcpListener, Offer) {
-        let serve = async {
-            loop {
-                offer.serve(listener).await;
+        let mut inheriting = pin!(inherit(dir, address));
+        let inherited = loop {
+            tokio::select! {
+                inherited = &mut inheriting => break inherited.expect("it is offered"),
+                () = offer.serve(listener) => {}
             }
-        };
-        let inherited = tokio::select! {
-            inherited = inherit(dir, address) => inherited.expect("it is offered"),
-            () = serve => unreachable!(),
         };
         Offer::after(dir, address, inherited)
     }
