@@ -6,6 +6,7 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
+use http::header::{CONNECTION, HeaderValue};
 use hyper::server::conn::{http1, http2};
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
@@ -107,7 +108,14 @@ where
     let service = service_fn(move |request| {
         begins.notify_one();
         let shared = shared.clone();
-        async move { Ok::<_, Infallible>(forward::serve(&shared, request).await) }
+        async move {
+            let mut response = forward::serve(&shared, request).await;
+            if shared.closing.is_cancelled() {
+                // hyper says so by itself only when it was told before the answer was ready.
+                response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+            }
+            Ok::<_, Infallible>(response)
+        }
     });
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
