@@ -26,3 +26,4 @@ mod support;
 mod timer;
 mod tools;
 mod two_hosts;
+mod upgrade;

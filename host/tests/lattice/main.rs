@@ -4,6 +4,7 @@ mod calls;
 mod cluster;
 mod control;
 mod guests;
+mod handover;
 mod links;
 mod live;
 mod policies;

@@ -19,21 +19,31 @@ use trellis_provider_sdk::{Answer, Args, Body, CallError, Context};
 
 use crate::cluster::{Cluster, PATIENCE, call, eventually, link, now, provider};
 
-const ECHO: &str = "test:echo/echo";
+pub(crate) const ECHO: &str = "test:echo/echo";
 
 fn program() -> PathBuf {
     PathBuf::from(env!("CARGO_BIN_EXE_probe-provider"))
 }
 
 /// A host that may run the program, the provider `proc`, and `probe`, which is linked to it.
-struct Stage {
-    cluster: Arc<Cluster>,
-    host: Host,
-    client: Client,
+pub(crate) struct Stage {
+    pub(crate) cluster: Arc<Cluster>,
+    pub(crate) host: Host,
+    pub(crate) client: Client,
 }
 
 impl Stage {
     async fn set(greeting: Option<&str>) -> Self {
+        let this =
+            Self::set_with(&greeting.map(|greeting| ("greeting", greeting)).into_iter().collect::<Vec<_>>()).await;
+        let expected = format!("{}hello", greeting.unwrap_or_default());
+        let told = this.until("hello", |told| told.as_ref().is_ok_and(|told| *told == expected)).await;
+        told.expect("it was waited for");
+        this
+    }
+
+    /// With that config of the link.
+    pub(crate) async fn set_with(config: &[(&str, &str)]) -> Self {
         let cluster = Arc::new(Cluster::new());
         let mut config = cluster.config("a");
         config.native.executables = vec![program()];
@@ -42,24 +52,20 @@ impl Stage {
         client.start_provider(&start(host.id(), &[])).await.expect("starts");
         client.start_provider(&provider(host.id(), "probe", "probe")).await.expect("starts");
         let mut to_process = link("probe", ECHO, "proc");
-        if let Some(greeting) = greeting {
-            let config = [("greeting".to_owned(), greeting.to_owned())].into();
-            client.put_config(&"greeting".parse().expect("valid"), &config).await.expect("put");
-            to_process.target_config = vec!["greeting".parse().expect("valid")];
+        if !config.is_empty() {
+            let config = config.iter().map(|&(key, value)| (key.to_owned(), value.to_owned())).collect();
+            client.put_config(&"link".parse().expect("valid"), &config).await.expect("put");
+            to_process.target_config = vec!["link".parse().expect("valid")];
         }
         client.put_link(&to_process).await.expect("put");
-        let this = Self { cluster, host, client };
-        let expected = format!("{}hello", greeting.unwrap_or_default());
-        let told = this.until("hello", |told| told.as_ref().is_ok_and(|told| *told == expected)).await;
-        told.expect("it was waited for");
-        this
+        Self { cluster, host, client }
     }
 
-    async fn tell(&self, order: &str) -> Result<String, CallError> {
+    pub(crate) async fn tell(&self, order: &str) -> Result<String, CallError> {
         self.cluster.call("probe", ECHO, order).await
     }
 
-    async fn until(
+    pub(crate) async fn until(
         &self,
         order: &str,
         is_enough: impl Fn(&Result<String, CallError>) -> bool,
@@ -71,7 +77,7 @@ impl Stage {
         .await
     }
 
-    async fn pid(&self) -> Pid {
+    pub(crate) async fn pid(&self) -> Pid {
         let told = self.until("pid", Result::is_ok).await.expect("is there");
         Pid::from_raw(told.parse().expect("a number")).expect("a process")
     }
@@ -84,13 +90,13 @@ impl Stage {
     }
 }
 
-fn start(host: &HostId, config: &[&str]) -> StartProvider {
+pub(crate) fn start(host: &HostId, config: &[&str]) -> StartProvider {
     let config = config.iter().map(|name| name.parse().expect("valid")).collect();
     let reference = format!("file://{}", program().display());
     StartProvider { provider_ref: reference, config, ..provider(host, "proc", "") }
 }
 
-async fn gone(pid: Pid) {
+pub(crate) async fn gone(pid: Pid) {
     eventually(|| async {
         // A process that is a zombie of ours is gone as well.
         let stat = std::fs::read_to_string(format!("/proc/{}/stat", pid.as_raw_nonzero())).unwrap_or_default();

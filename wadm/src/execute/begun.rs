@@ -40,7 +40,7 @@ impl Begun {
     pub(super) fn sent(&mut self, action: &Action, now: Instant) {
         let Some((host, id)) = Flight::place(action) else { return };
         match action.deed {
-            Deed::ScaleActor(_) | Deed::UpdateActor(_) | Deed::StartProvider(_) => {
+            Deed::ScaleActor(_) | Deed::UpdateActor(_) | Deed::StartProvider(_) | Deed::UpdateProvider(_) => {
                 let (key, deed) = (action.key.clone(), action.deed.clone());
                 let start = Start { key, deed, pending: Pending::sent(now), silent: None };
                 self.starts.entry(host.clone()).or_default().insert(id.clone(), start);
@@ -135,7 +135,7 @@ fn add(inventory: &mut Inventory, id: &EntityId, deed: &Deed) -> u32 {
             known.max_instances = sure.max(actor.count);
             sure
         }
-        Deed::StartProvider(provider) => {
+        Deed::StartProvider(provider) | Deed::UpdateProvider(provider) => {
             let sure = u32::from(inventory.providers.contains_key(id));
             inventory.providers.entry(id.clone()).or_insert_with(|| as_provider(provider));
             sure
@@ -162,7 +162,9 @@ fn add_entry(inventory: &mut HostInventory, deed: &Deed) {
                 }),
             }
         }
-        Deed::StartProvider(provider) if inventory.providers.iter().all(|entry| entry.id != provider.id) => {
+        Deed::StartProvider(provider) | Deed::UpdateProvider(provider)
+            if inventory.providers.iter().all(|entry| entry.id != provider.id) =>
+        {
             inventory.providers.push(ProviderEntry {
                 id: provider.id.clone(),
                 image_ref: Some(provider.reference.to_string()),

@@ -20,7 +20,22 @@ use trellis_provider_sdk::{Args, Caller, Description};
 /// The longest that a process may take until it is ready.
 const READY_TIMEOUT: Duration = Duration::from_secs(30);
 
-type Asked = Arc<Mutex<HashMap<u64, oneshot::Sender<Option<String>>>>>;
+type Asked = Arc<Mutex<HashMap<u64, oneshot::Sender<Option<Refusal>>>>>;
+
+/// Why an order was not carried out.
+#[derive(Debug)]
+pub(super) struct Refusal {
+    /// For people.
+    pub(super) reason: String,
+    /// Whether another process has what is needed for it.
+    pub(super) is_held: bool,
+}
+
+impl From<String> for Refusal {
+    fn from(reason: String) -> Self {
+        Self { reason, is_held: false }
+    }
+}
 
 /// A process that is ready.
 pub(super) struct Connection {
@@ -70,7 +85,7 @@ impl Connection {
     ///
     /// # Errors
     /// When the process is gone.
-    pub(super) async fn ask(&self, order: impl FnOnce(u64) -> Order) -> Result<Option<String>, CallError> {
+    pub(super) async fn ask(&self, order: impl FnOnce(u64) -> Order) -> Result<Option<Refusal>, CallError> {
         let id = self.next.fetch_add(1, Ordering::Relaxed);
         let (answer, answered) = oneshot::channel();
         let _forgotten = Forget { asked: &self.asked, id };
@@ -109,11 +124,12 @@ impl Drop for Forget<'_> {
 async fn listen(mut words: mpsc::Receiver<Bytes>, asked: Asked, closed: CancellationToken) {
     let _closed = closed.drop_guard();
     while let Some(word) = words.recv().await {
-        let Ok(Word::Done { id, error }) = serde_json::from_slice(&word) else { break };
+        let Ok(Word::Done { id, error, held }) = serde_json::from_slice(&word) else { break };
         let answer = asked.lock().unwrap_or_else(PoisonError::into_inner).remove(&id);
         if let Some(answer) = answer {
+            let refusal = |error: String| Refusal { reason: error.chars().take(500).collect(), is_held: held };
             // An error means that whoever asked has left.
-            let _ = answer.send(error.map(|error| error.chars().take(500).collect()));
+            let _ = answer.send(error.map(refusal));
         }
     }
     asked.lock().unwrap_or_else(PoisonError::into_inner).clear();

@@ -13,6 +13,8 @@ use trellis_lattice::id::EntityId;
 use trellis_provider_sdk::{ActiveLink, Caller, Description, Provider, SecretMap, StringMap};
 
 use super::connection::Connection;
+use super::gate::Gate;
+use super::handover;
 use super::launch::Program;
 use super::proxy::Proxy;
 use super::running::{Running, gone, link_down, link_up, retire, run};
@@ -56,7 +58,7 @@ pub(super) enum Request {
     LinkDown(Box<ActiveLink>, oneshot::Sender<()>),
     /// The process that this connection is to does not answer any more.
     Hung(Arc<Connection>),
-    /// Run something else in its place, once that has taken the links.
+    /// Run something else in its place, which takes over the links.
     Replace(Box<Plan>, Duration, oneshot::Sender<Result<Description, String>>),
     /// End it.
     Stop(oneshot::Sender<()>),
@@ -83,10 +85,12 @@ impl Keeper {
         let (relink, relinked) = watch::channel(0);
         let (status, shown) = watch::channel("its process is starting".to_owned());
         let current = Arc::new(ArcSwapOption::from(Some(Arc::clone(&running.connection))));
+        let gate = Arc::<Gate>::default();
         let proxy = Proxy {
             id: plan.id.clone(),
             description,
             current: Arc::clone(&current),
+            gate: Arc::clone(&gate),
             status: shown,
             requests: requests.clone(),
             silence: AtomicU32::new(0),
@@ -98,6 +102,7 @@ impl Keeper {
             links: Vec::new(),
             state,
             current,
+            gate,
             status,
             relink,
             retired: JoinSet::new(),
@@ -107,10 +112,11 @@ impl Keeper {
     }
 
     /// Runs `plan` in the place of what runs now: first it is ready and has all links, then calls go to it, then what
-    /// ran before drains for at most `drain`.
+    /// ran before drains for at most `drain`. Calls over links that only one process can have wait while they are
+    /// handed over.
     ///
     /// # Errors
-    /// Why the new one cannot take over; the old one goes on then.
+    /// Why the new one cannot take over; the old one goes on then, with the links that it had.
     pub(crate) async fn replace(&self, plan: Plan, drain: Duration) -> Result<Description> {
         let id = plan.id.clone();
         let (answer, answered) = oneshot::channel();
@@ -153,6 +159,7 @@ struct Owner {
     links: Vec<ActiveLink>,
     state: State,
     current: Arc<ArcSwapOption<Connection>>,
+    gate: Arc<Gate>,
     status: watch::Sender<String>,
     relink: watch::Sender<u64>,
     /// Processes that were replaced and finish what they have.
@@ -209,8 +216,9 @@ impl Owner {
             Request::LinkUp(link, answer) => {
                 let outcome = match &self.running {
                     Some(running) => link_up(&running.connection, &link).await,
-                    None => Err(self.status.borrow().clone()),
+                    None => Err(self.status.borrow().clone().into()),
                 };
+                let outcome = outcome.map_err(|refusal| refusal.reason);
                 if outcome.is_ok() {
                     self.links.retain(|known| !is_same(known, &link));
                     self.links.push(*link);
@@ -289,8 +297,8 @@ impl Owner {
     /// links looks at each of them afterwards.
     async fn give_links(&self, connection: &Connection) {
         for link in &self.links {
-            if let Err(error) = link_up(connection, link).await {
-                let name = &link.link.name;
+            if let Err(refusal) = link_up(connection, link).await {
+                let (name, error) = (&link.link.name, refusal.reason);
                 tracing::warn!(provider_id = %self.plan.id, link_name = %name, error, "link was not taken again");
             }
         }
@@ -298,21 +306,43 @@ impl Owner {
 
     async fn replace(&mut self, plan: Plan, drain: Duration) -> Result<Description, String> {
         let (running, description) = run(&plan).await?;
-        for link in &self.links {
-            if let Err(error) = link_up(&running.connection, link).await {
+        let held = match handover::beside(&self.links, &running.connection).await {
+            Ok(held) => held,
+            Err(reason) => {
                 running.end().await;
-                return Err(format!(
-                    "the new process does not take the link {} of {}: {error}",
-                    link.link.name, link.link.source_id
-                ));
+                return Err(reason);
             }
+        };
+        let hold = self.gate.hold(&held);
+        let old = self.running.as_ref().map(|old| &*old.connection);
+        if let Err(reason) = handover::in_order((&hold, &held), old, &running.connection, drain).await {
+            // First it has to be gone: what it took is free then.
+            running.end().await;
+            self.take_back(&held).await;
+            return Err(reason);
         }
         self.current.store(Some(Arc::clone(&running.connection)));
+        drop(hold);
+        tracing::info!(provider_id = %plan.id, links = self.links.len(), in_order = held.len(), "provider was replaced");
         self.plan = plan;
         self.state = step(State::Starting { failures: 0 }, Input::Ready(Instant::now()));
         if let Some(old) = self.running.replace(running) {
             self.retired.spawn(retire(old, drain));
         }
         Ok(description)
+    }
+
+    /// Gives the process that goes on the links back that were taken from it. Whoever watches over links tries again
+    /// what it does not take.
+    async fn take_back(&mut self, held: &[ActiveLink]) {
+        let Some(running) = &self.running else { return };
+        for link in held {
+            if let Err(refusal) = handover::take(&running.connection, link).await {
+                let (name, error) = (&link.link.name, refusal.reason);
+                tracing::warn!(provider_id = %self.plan.id, link_name = %name, error, "link was not taken back");
+                self.links.retain(|known| !is_same(known, link));
+                self.relink.send_modify(|times| *times += 1);
+            }
+        }
     }
 }

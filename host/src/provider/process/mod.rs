@@ -4,6 +4,8 @@
 //! A process has no credentials of the lattice: its calls pass this host's router like those of built-in providers.
 
 mod connection;
+mod gate;
+mod handover;
 mod keeper;
 mod launch;
 mod output;

@@ -8,7 +8,7 @@ use tokio::time::{Instant, sleep, timeout};
 use trellis_provider_sdk::process::{Bootstrap, Order, VERSION};
 use trellis_provider_sdk::{ActiveLink, Description};
 
-use super::connection::Connection;
+use super::connection::{Connection, Refusal};
 use super::keeper::Plan;
 use super::launch::{Process, launch};
 
@@ -73,13 +73,13 @@ async fn launch_idle(plan: &Plan) -> std::io::Result<(Process, UnixStream)> {
 }
 
 /// Gives a link to a process; why it did not take it.
-pub(super) async fn link_up(connection: &Connection, link: &ActiveLink) -> Result<(), String> {
+pub(super) async fn link_up(connection: &Connection, link: &ActiveLink) -> Result<(), Refusal> {
     let link = link.clone();
     match timeout(LINK_TIMEOUT, connection.ask(|id| Order::LinkUp { id, link })).await {
         Ok(Ok(None)) => Ok(()),
-        Ok(Ok(Some(error))) => Err(error),
-        Ok(Err(error)) => Err(error.message),
-        Err(_) => Err(format!("the process did not take the link within {} s", LINK_TIMEOUT.as_secs())),
+        Ok(Ok(Some(refusal))) => Err(refusal),
+        Ok(Err(error)) => Err(error.message.into()),
+        Err(_) => Err(format!("the process did not take the link within {} s", LINK_TIMEOUT.as_secs()).into()),
     }
 }
 

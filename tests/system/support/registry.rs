@@ -1,0 +1,46 @@
+//! A registry of components and archives.
+
+use std::net::{Ipv4Addr, TcpStream};
+use std::process::{Child, Command, Stdio};
+
+use super::lattice::path;
+use super::{nats, wait};
+
+/// A docker-registry; killed when dropped.
+pub(crate) struct Registry {
+    child: Child,
+    /// Where it is, for references.
+    pub(crate) host: String,
+    _dir: tempfile::TempDir,
+}
+
+impl Registry {
+    /// Starts one on a port of its own.
+    pub(crate) fn start() -> Self {
+        let dir = tempfile::tempdir().expect("a directory");
+        let port = nats::free_port();
+        let host = format!("127.0.0.1:{port}");
+        let config = dir.path().join("config.yml");
+        let data = dir.path().join("data").display().to_string();
+        let text = format!(
+            "version: 0.1\nlog:\n  level: error\nstorage:\n  filesystem:\n    rootdirectory: {data}\nhttp:\n  addr: {host}\n"
+        );
+        std::fs::write(&config, text).expect("written");
+        let program = std::env::var_os("TRELLIS_DOCKER_REGISTRY").unwrap_or_else(|| "docker-registry".into());
+        let child = Command::new(program)
+            .args(["serve", path(&config)])
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .expect("docker-registry starts: `cargo xtask test` installs it or says how");
+        wait::until("the registry", || TcpStream::connect((Ipv4Addr::LOCALHOST, port)).map_err(|e| e.to_string()));
+        Self { child, host, _dir: dir }
+    }
+}
+
+impl Drop for Registry {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
