@@ -63,6 +63,9 @@ const KEPT_TO: &[(&str, &[&str])] = &[
     ("rusqlite", &["trellis-provider-sql"]),
     ("tokio-postgres", &["trellis-provider-sql"]),
     ("clap", &["trellis", "xtask"]),
+    ("landlock", &["trellis"]),
+    ("seccompiler", &["trellis"]),
+    ("close_fds", &["trellis"]),
 ];
 
 /// Crates whose work is to measure others, with whatever it takes.
