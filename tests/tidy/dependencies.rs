@@ -40,6 +40,7 @@ const MAY_DEPEND_ON: &[(&str, &[&str])] = &[
         ],
     ),
     ("trellis-example-dice", &["trellis-provider-sdk"]),
+    ("trellis-attacker", &["trellis-provider-sdk"]),
     ("trellis-tests", &[]),
     ("xtask", &[]),
 ];
