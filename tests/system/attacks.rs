@@ -379,6 +379,6 @@ fn folders_elsewhere_are_reached_where_the_operator_says_so() {
     let given = start(&["--provider-write", path(folder.path())]);
     wait::until("a link that stands", || {
         let links = given.run(&["get", "links", "--output", "json"]);
-        if links.contains("established") { Ok(()) } else { Err(links) }
+        if links.contains("\"up\"") { Ok(()) } else { Err(links) }
     });
 }
