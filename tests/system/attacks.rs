@@ -281,7 +281,7 @@ fn a_provider_that_never_answers_costs_its_callers_their_time_and_nobody_else() 
     }
 }
 
-/// Calls of a neighbour, until it is dropped; then none may have failed.
+/// Calls of a neighbour, until it is ended; then none may have failed.
 struct Neighbour {
     is_over: Arc<AtomicBool>,
     calls: Option<tokio::task::JoinHandle<(u32, Vec<String>)>>,

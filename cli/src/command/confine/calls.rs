@@ -110,7 +110,7 @@ fn forbidden(pid: u64) -> Result<Rules, seccompiler::BackendError> {
     let always = [OTHERS, GROUPS, PARTS, MEMORY, numbers::FORKS].concat();
     let mut rules: Rules = always.into_iter().map(|call| (call, Vec::new())).collect();
     // A thread, and no process.
-    rules.insert(libc::SYS_clone, vec![any_of_none(0, flags(libc::CLONE_THREAD))?]);
+    rules.insert(libc::SYS_clone, vec![none_of(0, flags(libc::CLONE_THREAD))?]);
     // It ends with its host.
     rules.insert(libc::SYS_prctl, vec![all(&[(0, SeccompCmpOp::Eq, flags(libc::PR_SET_PDEATHSIG))])?]);
     // Memory that is shared with nobody's files.
@@ -157,7 +157,7 @@ fn other_than(argument: u8, numbers: &[u64]) -> Result<SeccompRule, seccompiler:
 }
 
 /// Where the argument has none of `flags`.
-fn any_of_none(argument: u8, flags: u64) -> Result<SeccompRule, seccompiler::BackendError> {
+fn none_of(argument: u8, flags: u64) -> Result<SeccompRule, seccompiler::BackendError> {
     all(&[(argument, SeccompCmpOp::MaskedEq(flags), 0)])
 }
 
@@ -171,7 +171,44 @@ fn all(conditions: &[(u8, SeccompCmpOp, u64)]) -> Result<SeccompRule, seccompile
 
 #[cfg(test)]
 mod tests {
-    use super::{filters, forbidden};
+    use std::io::ErrorKind;
+    use std::net::TcpListener;
+    use std::os::unix::net::{UnixListener, UnixStream};
+
+    use rustix::fs::MemfdFlags;
+    use rustix::process::{Signal, getpid, getppid, kill_process, setsid};
+
+    use super::{filters, forbidden, refuse};
+
+    fn kind<T>(result: Result<T, impl Into<std::io::Error>>) -> Option<ErrorKind> {
+        result.err().map(|error| error.into().kind())
+    }
+
+    #[test]
+    fn what_is_refused_and_what_goes_on() {
+        // Filters hold for the thread that takes them, and for those that it starts.
+        let filtered = std::thread::spawn(|| {
+            refuse().expect("this kernel can");
+            let others = getppid().expect("a test has a parent");
+            let refused = [
+                kind(std::process::Command::new("/bin/true").spawn()),
+                kind(kill_process(others, Signal::CONT)),
+                kind(setsid()),
+                kind(rustix::fs::memfd_create("a", MemfdFlags::empty())),
+                kind(UnixListener::bind("/tmp/never")),
+            ];
+            assert_eq!(refused, [Some(ErrorKind::PermissionDenied); 5]);
+            let allowed = [
+                kind(TcpListener::bind("127.0.0.1:0")),
+                kind(UnixStream::pair()),
+                kind(kill_process(getpid(), Signal::CONT)),
+                kind(std::thread::Builder::new().spawn(|| {})),
+            ];
+            assert_eq!(allowed, [None; 4]);
+        });
+        filtered.join().expect("all is so");
+        assert_eq!(kind(std::process::Command::new("/bin/true").status()), None, "others are as they were");
+    }
 
     #[test]
     fn the_filters_are_programs_that_a_kernel_takes() {

@@ -2,7 +2,7 @@
 
 use anyhow::Context as _;
 use rustix::io::Errno;
-use rustix::process::{Gid, Uid};
+use rustix::process::{Gid, Uid, getuid};
 use rustix::thread::{
     CapabilitySet, CapabilitySets, capabilities, clear_ambient_capability_set, remove_capability_from_bounding_set,
     set_capabilities, set_thread_gid, set_thread_groups, set_thread_uid,
@@ -45,7 +45,10 @@ fn forget_others() -> anyhow::Result<()> {
 pub(super) fn become_user(user: Option<User>) -> anyhow::Result<()> {
     let Some(User { uid, gid }) = user else { return Ok(()) };
     let change = || -> rustix::io::Result<()> {
-        set_thread_groups(&[])?;
+        // Others have no groups that they could leave.
+        if getuid().is_root() {
+            set_thread_groups(&[])?;
+        }
         set_thread_gid(Gid::from_raw(gid))?;
         set_thread_uid(Uid::from_raw(uid))
     };
