@@ -181,7 +181,10 @@ mod tests {
     use super::{filters, forbidden, refuse};
 
     fn kind<T>(result: Result<T, impl Into<std::io::Error>>) -> Option<ErrorKind> {
-        result.err().map(|error| error.into().kind())
+        result.err().map(|error| {
+            let error: std::io::Error = error.into();
+            error.kind()
+        })
     }
 
     #[test]
