@@ -34,6 +34,7 @@ impl Attacker {
                 tokio::spawn(async move { write(&environment.data_dir, &forge::all(&environment).await) });
             }
             "threads" | "memory" | "disk" | "files" => {
+                let attack = attack.clone();
                 std::thread::spawn(move || {
                     write(&environment.data_dir, &Report::from([("begun".to_owned(), "done".to_owned())]));
                     let report = exhaust::one(&attack, &environment.data_dir);
