@@ -2,6 +2,7 @@
 //! `tests/attacker`, and a script for calls to the kernel that safe Rust cannot make.
 
 use std::collections::BTreeMap;
+use std::fs::Permissions;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -198,7 +199,7 @@ fn the_kernel_refuses_a_provider_what_looks_into_others_or_leaves_its_bounds() {
     let program = programs.path().canonicalize().expect("is there").join("raw");
     let lattice = Lattice::one_box(&["--allow-provider", path(&program)]);
     std::fs::write(&program, script(lattice.servers[0].id())).expect("written");
-    std::fs::set_permissions(&program, PermissionsExt::from_mode(0o755)).expect("made a program");
+    std::fs::set_permissions(&program, Permissions::from_mode(0o755)).expect("made a program");
     // It is no provider, and the host says so.
     lattice.try_run(&["start", "provider", "raw", path(&program)]).refused();
     let report = lattice.data().join("hosts/local/providers/raw.tmp/report");
