@@ -4,6 +4,7 @@
 
 mod access;
 mod apps;
+mod attacks;
 mod bad_input;
 mod bank;
 mod blobs;

@@ -28,12 +28,20 @@ pub(crate) struct Lattice {
 impl Lattice {
     /// One process with everything in it.
     pub(crate) fn one_box(arguments: &[&str]) -> Self {
+        Self::one_box_after("", arguments)
+    }
+
+    /// The same from a shell that runs `before`.
+    pub(crate) fn one_box_after(before: &str, arguments: &[&str]) -> Self {
         let mut lattice = Self::empty(None);
         let mut all = vec!["up"];
         all.extend(arguments);
         let http = lattice.address.to_string();
         all.extend(["--http", &http]);
-        let server = Server::start(lattice.data.path(), &all);
+        let server = match before {
+            "" => Server::start(lattice.data.path(), &all),
+            before => Server::start_after(before, lattice.data.path(), &all),
+        };
         server.wait_for("is up");
         lattice.servers.push(server);
         lattice.wait_for_hosts(1);

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use anyhow::Context as _;
 use futures::future::try_join_all;
-use trellis_host::config::{Config, Resume, Unlinked, Unsigned};
+use trellis_host::config::{Config, Native, Resume, Unlinked, Unsigned};
 use trellis_host::host::{Host, Parts};
 use trellis_host::runtime::Runtime;
 use trellis_lattice::control::Client;
@@ -48,6 +48,7 @@ struct Shared {
     trust: Arc<Trust>,
     unsigned: Vec<Unsigned>,
     unlinked: Unlinked,
+    native: Native,
 }
 
 /// Starts all of it; `app`, if it is unsigned, may run by its digest.
@@ -71,8 +72,9 @@ pub(super) async fn start(context: &Context, arguments: &Up, app: Option<&App>) 
     let unsigned = app.and_then(App::unsigned).into_iter().chain(allowed).collect();
     let unlinked = if app.is_some() { Unlinked::AtCall } else { Unlinked::Refuse };
     let lattice_name = lattice.clone();
+    let native = arguments.native.clone().settings()?;
     let store = Arc::new(store);
-    let shared = Shared { lattice: lattice_name, bus, store, runtime, authority, trust, unsigned, unlinked };
+    let shared = Shared { lattice: lattice_name, bus, store, runtime, authority, trust, unsigned, unlinked, native };
     let hosts = try_join_all(arguments.hosts.iter().map(|spec| host(context, arguments, spec, &shared))).await?;
     let url = format!("nats://{}", gateway.addr());
     let running = Running { lattice: lattice.clone(), url, token: token.reveal().to_owned(), pid: std::process::id() };
@@ -99,7 +101,7 @@ async fn host(context: &Context, arguments: &Up, spec: &HostSpec, shared: &Share
     // Tool chains of other languages import outgoing HTTP whether it is used or not; a bare component must still start.
     config.unlinked = shared.unlinked;
     config.resume = if arguments.resume { Resume::LastAssignment } else { Resume::Never };
-    config.native = arguments.native.clone().settings();
+    config.native.clone_from(&shared.native);
     config.drain = std::time::Duration::from_millis(arguments.drain_ms);
     let parts = Parts {
         transport: Arc::new(shared.bus.endpoint(&spec.name)),

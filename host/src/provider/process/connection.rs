@@ -17,6 +17,9 @@ use trellis_lattice::message::invocation::{Answer, Call, Invocation};
 use trellis_provider_sdk::process::{Bootstrap, Channel, Order, Serve, Word};
 use trellis_provider_sdk::{Args, Caller, Description};
 
+use super::confined::explained;
+use crate::config::Native;
+
 /// The longest that a process may take until it is ready.
 const READY_TIMEOUT: Duration = Duration::from_secs(30);
 
@@ -46,6 +49,7 @@ pub(super) struct Connection {
     /// Whether it knows the order to check a link.
     pub(super) checks: bool,
     closed: CancellationToken,
+    native: Arc<Native>,
     _words: AbortOnDropHandle<()>,
 }
 
@@ -58,6 +62,7 @@ impl Connection {
         stream: UnixStream,
         caller: Arc<dyn Caller>,
         bootstrap: Bootstrap,
+        native: Arc<Native>,
     ) -> Result<(Self, Description), String> {
         let (channel, mut words) = Channel::open(stream, Arc::new(Inward(caller)));
         channel.say(&Order::Start(bootstrap)).await.map_err(|error| error.message)?;
@@ -66,14 +71,14 @@ impl Connection {
         let Some(first) = first else { return Err("its process ended before it was ready".to_owned()) };
         let described = match serde_json::from_slice(&first) {
             Ok(Word::Ready(described)) => described,
-            Ok(Word::Failed { error }) => return Err(error.chars().take(500).collect()),
+            Ok(Word::Failed { error }) => return Err(explained(error.chars().take(500).collect(), &native)),
             _ => return Err("it does not speak the protocol of providers".to_owned()),
         };
         let (asked, closed) = (Asked::default(), CancellationToken::new());
         let listening = tokio::spawn(listen(words, Arc::clone(&asked), closed.clone()));
         let words = AbortOnDropHandle::new(listening);
         let (checks, next) = (described.checks, AtomicU64::new(1));
-        Ok((Self { channel, asked, next, checks, closed, _words: words }, described.into()))
+        Ok((Self { channel, asked, next, checks, closed, native, _words: words }, described.into()))
     }
 
     /// Calls the provider.
@@ -95,6 +100,11 @@ impl Connection {
         }
         self.channel.say(&order(id)).await?;
         answered.await.map_err(|_| CallError::no_target("the provider's process is gone"))
+    }
+
+    /// What was wrong, as the process has it, with the way out where that is known here.
+    pub(super) fn explained(&self, error: String) -> String {
+        explained(error, &self.native)
     }
 
     /// Waits until the process closes the channel, or breaks its rules.

@@ -82,7 +82,7 @@ impl Provider for Proxy {
         let Some(connection) = self.connection().ok().filter(|connection| connection.checks) else { return Ok(()) };
         let asked = connection.ask(|id| Order::Check { id, link: link.clone() });
         match timeout(CHECK_TIMEOUT, asked).await {
-            Ok(Ok(Some(error))) => Err(LinkError::Unavailable(error)),
+            Ok(Ok(Some(refusal))) => Err(LinkError::Unavailable(refusal.reason)),
             _ => Ok(()),
         }
     }

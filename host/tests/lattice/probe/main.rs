@@ -56,6 +56,11 @@ impl Probe {
         Ok(())
     }
 
+    /// Who it is, and on whose behalf and over which link it acts.
+    fn deputy(&self, invocation: &Invocation<Args>) -> String {
+        format!("{} for {} over {}", self.environment.id, invocation.head.source, invocation.head.link)
+    }
+
     async fn obey(&self, order: &str, context: &Context) -> Result<String, CallError> {
         let (verb, rest) = order.split_once(' ').unwrap_or((order, ""));
         match verb {
@@ -180,6 +185,7 @@ impl Provider for Probe {
     async fn call(&self, invocation: Invocation<Args>) -> Result<Answer<Args>, CallError> {
         match &*invocation.head.function {
             "endless" => return Ok(Answer { value: wire::encode(&"")?, body: Body::stream(Endless) }),
+            "who" => return wire::answer(&self.deputy(&invocation)),
             "mirror" => return Ok(Answer { value: invocation.args, body: invocation.body }),
             _ => {}
         }
