@@ -8,5 +8,7 @@ pub(crate) mod nats;
 pub(crate) mod postgres;
 pub(crate) mod process;
 pub(crate) mod redis;
+pub(crate) mod registry;
+pub(crate) mod starts;
 pub(crate) mod wait;
 pub(crate) mod wire;
