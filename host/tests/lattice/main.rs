@@ -11,5 +11,6 @@ mod process;
 mod refusals;
 mod registry;
 mod restart;
+mod rogue;
 mod secrets;
 mod standing;
