@@ -65,6 +65,8 @@ impl Answers {
     }
 
     async fn on_app(&self, operation: ModelOperation, name: &AppName, body: Request) -> Vec<u8> {
+        // Requests go to any wadm of the lattice, and whoever deployed by one asks the next one how it stands.
+        self.catalog.look_up(name).await;
         match operation {
             ModelOperation::Get => json(&self.get(name, body.version.as_deref()).await),
             ModelOperation::Versions => json(&self.versions(name)),
