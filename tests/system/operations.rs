@@ -183,13 +183,13 @@ fn claims_links_and_configs_are_shown_and_taken_away() {
         "{claims}"
     );
     let table = lattice.run(&["get", "claims"]);
-    assert!(table.lines().any(|line| line.starts_with("seven") && line.contains(&issuer)), "{table}");
+    assert!(table.lines().any(|line| line.trim().starts_with("seven") && line.contains(&issuer)), "{table}");
 
     lattice.run(&["config", "put", "greeting", "text=hello", "times=2"]);
     let config = json(&lattice.run(&["config", "get", "greeting", "--output", "json"]));
     assert_eq!(config, serde_json::json!({"text": "hello", "times": "2"}));
     let table = lattice.run(&["config", "get", "greeting"]);
-    assert!(table.lines().any(|line| line.starts_with("text") && line.ends_with("hello")), "{table}");
+    assert!(table.lines().any(|line| line.trim().starts_with("text") && line.ends_with("hello")), "{table}");
 
     lattice.run(&["link", "put", "app", "kv", "wasi:keyvalue/store", "--source-config", "greeting"]);
     lattice.run(&["link", "put", "other", "db", "trellis:sql/database"]);

@@ -171,9 +171,15 @@ async fn what_is_wrong_with_an_application_is_in_its_status() {
     let spread = "instances: 1\n            spread: [{ name: one, requirements: { zone: nowhere } }]";
     let nowhere = text("v1").replace("instances: 1", spread).into_bytes();
     deploy("v1", nowhere, "waiting", "zone").await;
-    let absent =
-        text("v2").replace("{ name: store, properties: { backend: embedded } }", "{ name: absent }").into_bytes();
-    deploy("v2", absent, "failed", "config absent does not exist").await;
+    // Of two applications that want one id the first one by name has it.
+    let with_id = |manifest: String| {
+        let with_id = manifest.replace(&format!("image: {image}"), &format!("image: {image}\n        id: the-one"));
+        assert_ne!(with_id, manifest);
+        with_id
+    };
+    let rival = String::from_utf8(manifest("v1", &image)).expect("text").replace("name: shop", "name: rival");
+    client.put_and_deploy_manifest(with_id(rival).into_bytes()).await.expect("deployed");
+    deploy("v2", with_id(text("v2")).into_bytes(), "failed", "is that of a component of rival").await;
     // Its broker is where nobody listens.
     let broker = "target: { name: kv, config: [{ name: gone, properties: { cluster_uris: \"nats://127.0.0.1:1\" } }] }";
     let alone = text("v3")
