@@ -112,10 +112,12 @@ impl DataDir {
     pub(crate) fn lock_host(&self, name: &str) -> anyhow::Result<Lock> {
         let dir = self.host(name);
         make_private_dir(&dir)?;
-        try_lock(&dir.join("lock"))?.ok_or_else(|| {
+        let lock = dir.join("lock");
+        try_lock(&lock)?.ok_or_else(|| {
             anyhow!(
-                "host {name} of data directory {} runs already in another process; give this one another --name",
-                self.0.display()
+                "host {name} runs already in another process, which holds {}; give this one another --name, or a \
+                 --data-dir of its own",
+                lock.display()
             )
         })
     }

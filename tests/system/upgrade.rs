@@ -109,7 +109,7 @@ fn archive(lattice: &Lattice, version: &str) -> String {
 
 /// Pushes the archive of `version` under a tag of that name; the reference.
 fn push(lattice: &Lattice, registry: &Registry, version: &str) -> String {
-    let reference = format!("{}/acme/store:{version}", registry.host);
+    let reference = format!("{}/acme/store:{version}", registry.host());
     lattice.run(&["push", &reference, &archive(lattice, version)]);
     reference
 }
@@ -128,7 +128,7 @@ fn a_new_tag_takes_over_and_one_that_does_not_work_leaves_the_old_one_going() {
     load.until_more(SOME);
     assert_eq!(process::provider_of(lattice.servers[0].id(), "keyvalue"), pid, "the old one goes on");
     assert_eq!(reference_of(&lattice, "kv"), first);
-    let absent = format!("{}/acme/store:2", registry.host);
+    let absent = format!("{}/acme/store:2", registry.host());
     let refusal = lattice.try_run(&["start", "provider", "kv", &absent, "--update"]).refused();
     assert!(refusal.contains("has no artifact"), "{refusal}");
     lattice.run(&["start", "provider", "kv", &second, "--update"]);

@@ -13,5 +13,6 @@ mod process;
 mod refusals;
 mod registry;
 mod restart;
+mod rogue;
 mod secrets;
 mod standing;

@@ -5,6 +5,7 @@ mod wadm;
 
 use std::collections::{BTreeMap, HashMap};
 
+use futures::future::join_all;
 use serde_json::{Value, json};
 use support::{Lattice, eventually};
 use wasmcloud_control_interface::{CtlResponse, Link, RegistryCredential};
@@ -167,8 +168,31 @@ async fn only_hosts_that_fit_bid() {
     ok(lattice.client.scale_component(&host, &reference, "echo", 1, None, Vec::new(), false).await);
     events.data("component_scaled").await;
     assert_eq!(bidders("a").await, [""; 0], "it runs there already");
-    let provider = lattice.client.perform_provider_auction("builtin:keyvalue", "kv", constraints("b")).await;
-    assert_eq!(ok_all(provider.expect("answers"))[0].host_id(), lattice.host("b").await);
+}
+
+#[tokio::test]
+async fn only_hosts_that_fit_bid_for_a_provider() {
+    let lattice = Lattice::start(&["a", "b"]).await;
+    let (a, b) = (lattice.host("a").await, lattice.host("b").await);
+    let bidders = async |reference: &str, labels: &[(&str, &str)]| {
+        let labels: BTreeMap<_, _> =
+            labels.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect();
+        let bids = lattice.client.perform_provider_auction(reference, "kv", labels).await;
+        let mut hosts: Vec<_> = ok_all(bids.expect("answers")).iter().map(|bid| bid.host_id().to_owned()).collect();
+        hosts.sort();
+        hosts
+    };
+    let mut both = [a.clone(), b.clone()];
+    both.sort();
+    assert_eq!(bidders("builtin:keyvalue", &[]).await, both);
+    assert_eq!(bidders("builtin:keyvalue", &[("zone", "b")]).await, [b.clone()]);
+    assert_eq!(bidders("builtin:keyvalue", &[("zone", "nowhere")]).await, [""; 0]);
+    assert_eq!(bidders("builtin:keyvalue", &[("zone", "b"), ("disk", "ssd")]).await, [""; 0], "all labels are wanted");
+    assert_eq!(bidders("builtin:nonsense", &[]).await, [""; 0], "nobody can run it");
+    let mut events = lattice.events().await;
+    ok(lattice.client.start_provider(&a, "builtin:keyvalue", "kv", None, Vec::new()).await);
+    events.data("provider_started").await;
+    assert_eq!(bidders("builtin:keyvalue", &[]).await, [b], "it runs on a already");
 }
 
 #[tokio::test]
@@ -201,6 +225,78 @@ async fn providers_start_and_stop() {
     assert_eq!((&data["provider_id"], &data["annotations"]), (&json!("kv"), &json!(annotations())));
     assert!(data["reason"].is_string(), "{data}");
     assert!(refused(lattice.client.stop_provider(&host, "kv").await).contains("kv"));
+}
+
+#[tokio::test]
+async fn a_provider_that_is_ill_is_told() {
+    let lattice = Lattice::start(&["a"]).await;
+    let (client, host) = (&lattice.client, lattice.host("a").await);
+    let (broker, url) = support::nats_server(&lattice.folder("broker")).await;
+    let mut events = lattice.events().await;
+    ok(client.start_provider(&host, "builtin:messaging", "msg", None, Vec::new()).await);
+    ok(client.put_config("broker", HashMap::from([("cluster_uris".to_owned(), url)])).await);
+    let consumer = Link::builder().source_id("app").target("msg").name("default").wit_namespace("wasmcloud");
+    let consumer = consumer.wit_package("messaging").interfaces(vec!["consumer".to_owned()]);
+    ok(client.put_link(consumer.target_config(vec!["broker".to_owned()]).build().expect("a link")).await);
+    let told = json!({"host_id": host, "provider_id": "msg"});
+    assert_eq!(events.data("health_check_passed").await, told);
+    eventually("the link", async || {
+        let inventory = lattice.inventory(&host).await;
+        (inventory["providers"][0]["links"][0]["state"] == "up").then_some(())
+    })
+    .await;
+    drop(broker);
+    // Once for the change, and from then on that it is as it was.
+    assert_eq!(events.data("health_check_failed").await, told);
+    let next = events.any(&["health_check_passed", "health_check_failed", "health_check_status"]).await;
+    assert_eq!((&next["type"], &next["data"]), (&json!("com.wasmcloud.lattice.health_check_status"), &told));
+}
+
+#[tokio::test]
+async fn rival_writers_of_links_on_two_hosts_lose_nothing() {
+    const LINKS: usize = 40;
+    let lattice = Lattice::start(&["a", "b"]).await;
+    let client = &lattice.client;
+    // All at once: each is answered by one of the two hosts, as nats-server has it, which write to one stream.
+    let links: Vec<_> = (0..LINKS).map(|n| link(&format!("app{n}"), "kv", &[])).collect();
+    join_all(links.iter().map(|link| client.put_link(link.clone()))).await.into_iter().for_each(|outcome| {
+        ok(outcome);
+    });
+    let stored = async || {
+        let mut sources: Vec<_> = ok(client.get_links().await).data().expect("links").clone();
+        sources.sort_by(|one, other| (one.source_id(), one.target()).cmp(&(other.source_id(), other.target())));
+        sources.iter().map(|link| (link.source_id().to_owned(), link.target().to_owned())).collect::<Vec<_>>()
+    };
+    let expected = |sources: &[usize]| {
+        let mut all: Vec<_> = sources.iter().map(|n| (format!("app{n}"), "kv".to_owned())).collect();
+        all.sort();
+        all
+    };
+    assert_eq!(stored().await, expected(&(0..LINKS).collect::<Vec<_>>()));
+    // Some are deleted while others are put again.
+    let change = async |n: usize| {
+        let outcome = match n % 2 {
+            0 => client.delete_link(&format!("app{n}"), "default", "wasi", "keyvalue").await,
+            _ => client.put_link(links[n].clone()).await,
+        };
+        ok(outcome);
+    };
+    join_all((0..LINKS).map(change)).await;
+    assert_eq!(stored().await, expected(&(0..LINKS).filter(|n| n % 2 == 1).collect::<Vec<_>>()));
+
+    // Of those that exclude each other at most one is there, and only whoever put that one was told so.
+    for round in 0..5 {
+        let source = format!("torn{round}");
+        let rivals: Vec<_> = (0..6).map(|n| link(&source, &format!("kv{n}"), &[])).collect();
+        let outcomes = join_all(rivals.iter().map(|link| client.put_link(link.clone()))).await;
+        let succeeded = outcomes.into_iter().map(|outcome| outcome.expect("an answer").succeeded());
+        let winners: Vec<_> =
+            rivals.iter().zip(succeeded).filter(|(_, won)| *won).map(|(link, _)| link.target()).collect();
+        let stored = stored().await;
+        let of_source: Vec<_> =
+            stored.iter().filter(|(of, _)| *of == source).map(|(_, target)| target.as_str()).collect();
+        assert!(of_source == winners && winners.len() <= 1, "{of_source:?} is there, {winners:?} were told so");
+    }
 }
 
 #[tokio::test]
@@ -262,11 +358,86 @@ async fn labels_and_claims() {
 }
 
 #[tokio::test]
-async fn registries_what_is_unknown_and_the_end() {
+async fn credentials_that_the_lattice_is_told_let_hosts_pull() {
     let lattice = Lattice::start(&["a"]).await;
     let host = lattice.host("a").await;
-    let credential = RegistryCredential::from_username_password("user", "secret", "oci");
-    ok(lattice.client.put_registries(HashMap::from([("registry.example".to_owned(), credential)])).await);
+    let (_registry, name) = support::docker_registry(&lattice.folder("registry")).await;
+    let (reference, component) = (format!("{name}/acme/echo:1"), lattice.actor("one"));
+    // Whoever pushes has logged in; the host has not.
+    let login = lattice.folder("docker");
+    let auths = json!({"auths": {&name: {"username": "user", "password": "secret"}}});
+    std::fs::write(login.join("config.json"), auths.to_string()).expect("written");
+    let login = login.display().to_string();
+    lattice.run(&["push", &reference, component.trim_start_matches("file://"), "--docker-config", &login]);
+
+    let mut events = lattice.events().await;
+    let start =
+        async || ok(lattice.client.scale_component(&host, &reference, "echo", 1, None, Vec::new(), false).await);
+    start().await;
+    let error = events.data("component_scale_failed").await["error"].to_string();
+    assert!(error.contains("docker login") && error.contains("registry.put"), "{error}");
+    let credential = |password| {
+        let credential = RegistryCredential::from_username_password("user", password, "oci");
+        HashMap::from([(name.clone(), credential)])
+    };
+    for (password, outcome) in [("wrong", "component_scale_failed"), ("secret", "component_scaled")] {
+        ok(lattice.client.put_registries(credential(password)).await);
+        // It is told to all hosts, and was heard once the host answers what came after.
+        lattice.inventory(&host).await;
+        start().await;
+        let event = events.any(&["component_scale_failed", "component_scaled"]).await;
+        assert_eq!(event["type"], format!("com.wasmcloud.lattice.{outcome}"), "{event}");
+    }
+}
+
+#[tokio::test]
+async fn names_that_could_be_subjects_are_refused_by_the_host() {
+    let lattice = Lattice::start(&["a"]).await;
+    let host = lattice.host("a").await;
+    // The published client would not send all of them.
+    let refusal = async |tail: &str, request: &Value| {
+        let subject = format!("wasmbus.ctl.v1.default.{tail}");
+        let answer = lattice.nats.request(subject, request.to_string().into()).await.expect("an answer");
+        let answer: Value = serde_json::from_slice(&answer.payload).expect("JSON");
+        assert_eq!(answer["success"], false, "{tail} {answer}");
+        answer["message"].as_str().expect("a reason").to_owned()
+    };
+    let provider = json!({"provider_ref": "builtin:keyvalue", "provider_id": "kv", "host_id": host, "config": []});
+    let component = json!({
+        "component_ref": "file:///x.wasm", "component_id": "x", "host_id": host, "count": 1, "config": [],
+        "allow_update": false,
+    });
+    let link = serde_json::to_value(link("app", "kv", &[])).expect("JSON");
+    let (start, scale) = (format!("provider.start.{host}"), format!("component.scale.{host}"));
+    let long = "x".repeat(10_240);
+    for name in ["a.b", "*", ">", "a b", "", &long] {
+        for (tail, request, member) in [
+            (start.as_str(), &provider, "provider_id"),
+            (&start, &provider, "config"),
+            (&scale, &component, "component_id"),
+            (&scale, &component, "config"),
+            ("link.put", &link, "source_id"),
+            ("link.put", &link, "target"),
+            ("link.put", &link, "name"),
+            ("link.put", &link, "target_config"),
+            ("link.del", &link, "source_id"),
+        ] {
+            let mut request = request.clone();
+            request[member] = if member.ends_with("config") { json!([name]) } else { json!(name) };
+            let message = refusal(tail, &request).await;
+            assert!(message.contains("letters, digits") && message.len() < 500, "{tail} {member}: {message}");
+        }
+    }
+    assert!(refusal("config.put.a.b", &json!({"key": "value"})).await.contains("config name"));
+    let inventory = lattice.inventory(&host).await;
+    assert_eq!((&inventory["providers"], &inventory["components"]), (&json!([]), &json!([])));
+    assert_eq!(ok(lattice.client.get_links().await).data(), Some(&Vec::new()));
+}
+
+#[tokio::test]
+async fn what_is_unknown_and_the_end() {
+    let lattice = Lattice::start(&["a"]).await;
+    let host = lattice.host("a").await;
     for tail in [format!("host.dance.{host}"), "link.dance".to_owned(), "config.dance.x".to_owned()] {
         let answer =
             lattice.nats.request(format!("wasmbus.ctl.v1.default.{tail}"), "".into()).await.expect("an answer");

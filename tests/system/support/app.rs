@@ -41,6 +41,18 @@ impl<'a> App<'a> {
         Self { lattice, text: components.into_iter().fold(head, |text, component| text + &component) }
     }
 
+    /// The application `name` of `count` actors, each of three instances of `hello`, that nobody calls.
+    pub(crate) fn many(lattice: &'a Lattice, name: &str, count: usize) -> Self {
+        let component = |number| {
+            format!(
+                "    - name: actor{number}\n      type: component\n      properties:\n        image: \
+                 file://hello.signed.wasm\n      traits:\n        - type: spreadscaler\n          properties:\n            \
+                 instances: 3\n"
+            )
+        };
+        Self::of(lattice, name, (0..count).map(component))
+    }
+
     /// The same with `to` where `from` stood.
     pub(crate) fn with(mut self, from: &str, to: &str) -> Self {
         assert!(self.text.contains(from), "{from} is not in the manifest");

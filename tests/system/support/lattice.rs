@@ -247,6 +247,14 @@ pub(crate) fn signed(data: &Path, name: &str, imports: &[&str]) -> PathBuf {
     output
 }
 
+/// What `keys list` shows of a key of the data directory `data`: `public`, or `request`.
+pub(crate) fn listed(data: &Path, kind: &str, name: &str, field: &str) -> String {
+    let printed = process::run(data, &["keys", "list", kind, "--output", "json"]).ok();
+    let keys: Value = serde_json::from_str(&printed).expect("JSON");
+    let key = keys.as_array().expect("a list").iter().find(|key| key["name"] == name);
+    key.unwrap_or_else(|| panic!("{name} is not in {printed}"))[field].as_str().expect("text").to_owned()
+}
+
 /// A path as an argument.
 pub(crate) fn path(path: &Path) -> &str {
     path.to_str().expect("test paths are UTF-8")

@@ -10,5 +10,6 @@ pub(crate) mod postgres;
 pub(crate) mod process;
 pub(crate) mod redis;
 pub(crate) mod registry;
+pub(crate) mod starts;
 pub(crate) mod wait;
 pub(crate) mod wire;

@@ -1,27 +1,28 @@
-//! A registry of components and archives.
+//! A real docker-registry, on a port of its own.
 
 use std::net::{Ipv4Addr, TcpStream};
+use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
 use super::lattice::path;
-use super::{nats, wait};
+use super::nats::free_port;
+use super::wait;
 
-/// A docker-registry; killed when dropped.
+/// A running docker-registry; killed when dropped.
 pub(crate) struct Registry {
     child: Child,
-    /// Where it is, for references.
-    pub(crate) host: String,
+    host: String,
     _dir: tempfile::TempDir,
 }
 
 impl Registry {
-    /// Starts one on a port of its own.
+    /// Starts one and waits until it accepts connections.
     pub(crate) fn start() -> Self {
         let dir = tempfile::tempdir().expect("a directory");
-        let port = nats::free_port();
+        let port = free_port();
         let host = format!("127.0.0.1:{port}");
         let config = dir.path().join("config.yml");
-        let data = dir.path().join("data").display().to_string();
+        let data = path_of(dir.path(), "data");
         let text = format!(
             "version: 0.1\nlog:\n  level: error\nstorage:\n  filesystem:\n    rootdirectory: {data}\nhttp:\n  addr: {host}\n"
         );
@@ -36,6 +37,11 @@ impl Registry {
         wait::until("the registry", || TcpStream::connect((Ipv4Addr::LOCALHOST, port)).map_err(|e| e.to_string()));
         Self { child, host, _dir: dir }
     }
+
+    /// As references name it.
+    pub(crate) fn host(&self) -> &str {
+        &self.host
+    }
 }
 
 impl Drop for Registry {
@@ -43,4 +49,8 @@ impl Drop for Registry {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
+}
+
+fn path_of(dir: &Path, name: &str) -> String {
+    dir.join(name).display().to_string()
 }

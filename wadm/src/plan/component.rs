@@ -185,17 +185,18 @@ impl Mover<'_, '_> {
         }
     }
 
-    /// Replaces what is not current, as much at a time as the rollout allows; returns where something is stopped for
-    /// that, because its host cannot replace it while it runs.
+    /// Replaces what is not current, as much at a time as the rollout allows, and at once what does no work: what mends it
+    /// must not wait for it. Returns where something is stopped for that, because its host cannot replace it while it runs.
     fn update(&mut self) -> Vec<HostIndex> {
-        let old: Vec<Thing<'_>> = self.things.iter().copied().filter(|thing| self.is_outdated(thing)).collect();
+        let mut old: Vec<Thing<'_>> = self.things.iter().copied().filter(|thing| self.is_outdated(thing)).collect();
+        old.sort_by_key(|thing| thing.is_ready());
         let wanted: u32 = self.placement.wanted.iter().sum();
         let mut room = self.rollout_room(wanted);
         let mut is_first = room.in_flight == 0;
         let mut stopped = Vec::new();
         for thing in old {
             let target = self.placement.targets[&thing.host];
-            if self.held.is_some() || !(is_first || room.left >= target.count) {
+            if self.held.is_some() || !(is_first || room.left >= target.count || !thing.is_ready()) {
                 let waiting = format!("its rollout goes on when {} more are ready", room.in_flight.max(1));
                 self.note(&Proposed::Held(self.held.clone().unwrap_or(waiting)));
                 continue;
@@ -239,8 +240,7 @@ impl Mover<'_, '_> {
     fn rollout_room(&self, wanted: u32) -> RolloutRoom {
         let RolloutRule { surge, unavailable, .. } = self.subject.component.rollout;
         let unready = |(host, target): (&HostIndex, &Target)| match self.thing(*host) {
-            Some(thing) if thing.is_current && thing.is_ready() => 0,
-            Some(thing) if !thing.is_current && thing.is_ready() => 0,
+            Some(thing) if thing.is_ready() || self.is_outdated(&thing) => 0,
             _ => target.count,
         };
         let in_flight = self.placement.targets.iter().map(unready).sum();

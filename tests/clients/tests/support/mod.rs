@@ -1,5 +1,6 @@
 //! A lattice of real processes: nats-server and `trellis host`s, with signed components.
 
+use std::ffi::OsString;
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -10,8 +11,8 @@ use serde_json::Value;
 use tempfile::TempDir;
 use wasmcloud_control_interface::{Client, ClientBuilder};
 
-/// The longest that anything here may take.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
+/// The longest that anything here may take. Some events come every 30 s only.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(90);
 
 /// An actor that exports `test:echo/echo`, and with `extra` something that tells it from another.
 pub(crate) fn echo(extra: &str) -> String {
@@ -27,7 +28,7 @@ pub(crate) fn echo(extra: &str) -> String {
 }
 
 /// A process that ends with the value.
-struct Process(Child);
+pub(crate) struct Process(Child);
 
 impl Drop for Process {
     fn drop(&mut self) {
@@ -54,13 +55,7 @@ impl Lattice {
     /// With hosts of these names.
     pub(crate) async fn start(hosts: &[&str]) -> Self {
         let data = tempfile::tempdir().expect("a directory");
-        let port = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).and_then(|it| it.local_addr()).expect("a port").port();
-        let server = std::env::var_os("TRELLIS_NATS_SERVER").unwrap_or_else(|| "nats-server".into());
-        let mut command = Command::new(server);
-        command.args(["-a", "127.0.0.1", "-p", &port.to_string(), "-js", "-sd"]).arg(data.path().join("jetstream"));
-        let nats_server = quiet(&mut command);
-        eventually("nats-server", async || TcpStream::connect((Ipv4Addr::LOCALHOST, port)).ok()).await;
-        let url = format!("nats://127.0.0.1:{port}");
+        let (nats_server, url) = nats_server(&data.path().join("jetstream")).await;
         let nats = async_nats::connect(&url).await.expect("connects");
         let client = ClientBuilder::new(nats.clone()).auction_timeout(Duration::from_secs(1)).build();
         let mut lattice = Self { nats, client, url, data, processes: vec![nats_server] };
@@ -89,6 +84,13 @@ impl Lattice {
         self.processes.push(wadm);
     }
 
+    /// Where what belongs to the lattice may be put.
+    pub(crate) fn folder(&self, name: &str) -> PathBuf {
+        let folder = self.data.path().join(name);
+        std::fs::create_dir_all(&folder).expect("made");
+        folder
+    }
+
     fn command(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(trellis());
         command.env_clear().env("TRELLIS_DATA_DIR", self.data.path()).args(arguments);
@@ -110,6 +112,13 @@ impl Lattice {
         hosts.into_iter().find(|host| host.friendly_name() == name).expect("it is there").id().to_owned()
     }
 
+    /// What the host with that id runs, with what the types of the client leave out.
+    pub(crate) async fn inventory(&self, id: &str) -> Value {
+        let asked = self.nats.request(format!("wasmbus.ctl.v1.default.host.get.{id}"), "".into()).await;
+        let mut answer: Value = serde_json::from_slice(&asked.expect("an answer").payload).expect("JSON");
+        answer["response"].take()
+    }
+
     /// The reference of the actor `name`, signed.
     pub(crate) fn actor(&self, name: &str) -> String {
         let path = |suffix: &str| self.data.path().join(format!("{name}{suffix}")).display().to_string();
@@ -127,6 +136,46 @@ impl Lattice {
     }
 }
 
+/// A nats-server with JetStream in `store`, and where it is.
+pub(crate) async fn nats_server(store: &Path) -> (Process, String) {
+    let (port, server) = (free_port(), program("TRELLIS_NATS_SERVER", "nats-server"));
+    let mut command = Command::new(server);
+    let process = quiet(command.args(["-a", "127.0.0.1", "-p", &port.to_string(), "-js", "-sd"]).arg(store));
+    until_it_listens(port).await;
+    (process, format!("nats://127.0.0.1:{port}"))
+}
+
+/// bcrypt of `secret`.
+const HTPASSWD: &str = "user:$2b$04$l2J6BrAIJ.9omwbIBapK3.v1ySWNYNPhg0Yxefjhm/yuA10m3eQrm\n";
+
+/// A docker-registry in `folder` that only `user` with the password `secret` may use, and its name in references.
+pub(crate) async fn docker_registry(folder: &Path) -> (Process, String) {
+    let (port, shown) = (free_port(), folder.display());
+    let host = format!("127.0.0.1:{port}");
+    let config = format!(
+        "version: 0.1\nlog:\n  level: error\nstorage:\n  filesystem:\n    rootdirectory: {shown}/data\nhttp:\n  addr: \
+         {host}\nauth:\n  htpasswd:\n    realm: test\n    path: {shown}/htpasswd\n"
+    );
+    std::fs::write(folder.join("htpasswd"), HTPASSWD).expect("written");
+    std::fs::write(folder.join("config.yml"), config).expect("written");
+    let program = program("TRELLIS_DOCKER_REGISTRY", "docker-registry");
+    let process = quiet(Command::new(program).arg("serve").arg(folder.join("config.yml")));
+    until_it_listens(port).await;
+    (process, host)
+}
+
+fn program(variable: &str, name: &str) -> OsString {
+    std::env::var_os(variable).unwrap_or_else(|| name.into())
+}
+
+fn free_port() -> u16 {
+    TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).and_then(|it| it.local_addr()).expect("a port").port()
+}
+
+async fn until_it_listens(port: u16) {
+    eventually("a server", async || TcpStream::connect((Ipv4Addr::LOCALHOST, port)).ok()).await;
+}
+
 fn quiet(command: &mut Command) -> Process {
     let child = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn();
     Process(child.unwrap_or_else(|error| panic!("{command:?}: {error}; `cargo xtask test` builds what is needed")))
@@ -138,15 +187,21 @@ pub(crate) struct Events(async_nats::Subscriber);
 impl Events {
     /// The next event of that name, whole; others are passed over.
     pub(crate) async fn next(&mut self, name: &str) -> Value {
+        self.any(&[name]).await
+    }
+
+    /// The next event of one of those names, whole; others are passed over.
+    pub(crate) async fn any(&mut self, names: &[&str]) -> Value {
         let wanted = async {
             loop {
                 let message = self.0.next().await.expect("the connection is open");
-                if message.subject.as_str() == format!("wasmbus.evt.default.{name}") {
+                let name = message.subject.strip_prefix("wasmbus.evt.default.").expect("that was subscribed to");
+                if names.contains(&name) {
                     return serde_json::from_slice(&message.payload).expect("JSON");
                 }
             }
         };
-        tokio::time::timeout(PATIENCE, wanted).await.unwrap_or_else(|_| panic!("no event {name} came"))
+        tokio::time::timeout(PATIENCE, wanted).await.unwrap_or_else(|_| panic!("no event {names:?} came"))
     }
 
     /// Its data.
