@@ -1,4 +1,5 @@
-//! The control interface of lattice v1, driven by the client that wasmCloud 1.x publishes.
+//! The control interface of lattice v1, driven by the client that wasmCloud 1.x publishes: of hosts on a nats-server, and,
+//! over its gateway, of `trellis up`.
 
 mod support;
 mod wadm;
@@ -47,19 +48,20 @@ fn link(source: &str, target: &str, configs: &[&str]) -> Link {
 
 #[tokio::test]
 async fn hosts_say_who_they_are() {
-    let lattice = Lattice::start(&["a", "b"]).await;
-    let hosts = ok_all(lattice.client.get_hosts().await.expect("answers"));
-    for host in &hosts {
-        let zone = host.labels().get("zone").map(String::as_str);
-        assert_eq!((zone, host.lattice()), (Some(host.friendly_name()), "default"));
-        let version = host.version().expect("a version");
-        assert_eq!(version.split('.').filter(|part| part.parse::<u32>().is_ok()).count(), 3, "{version} is semver");
-        let inventory = ok(lattice.client.get_host_inventory(host.id()).await);
-        let inventory = inventory.data().expect("an inventory");
-        assert_eq!((inventory.host_id(), inventory.labels()), (host.id(), host.labels()));
-        assert!(inventory.components().is_empty() && inventory.providers().is_empty());
+    for lattice in Lattice::both(&["a", "b"]).await {
+        let hosts = ok_all(lattice.client.get_hosts().await.expect("answers"));
+        for host in &hosts {
+            let zone = host.labels().get("zone").map(String::as_str);
+            assert_eq!((zone, host.lattice()), (Some(host.friendly_name()), "default"));
+            let version = host.version().expect("a version");
+            assert_eq!(version.split('.').filter(|part| part.parse::<u32>().is_ok()).count(), 3, "{version} is semver");
+            let inventory = ok(lattice.client.get_host_inventory(host.id()).await);
+            let inventory = inventory.data().expect("an inventory");
+            assert_eq!((inventory.host_id(), inventory.labels()), (host.id(), host.labels()));
+            assert!(inventory.components().is_empty() && inventory.providers().is_empty());
+        }
+        assert_eq!(hosts.len(), 2);
     }
-    assert_eq!(hosts.len(), 2);
 }
 
 fn ok_all<T: Clone + std::fmt::Debug>(responses: Vec<CtlResponse<T>>) -> Vec<T> {
@@ -68,86 +70,88 @@ fn ok_all<T: Clone + std::fmt::Debug>(responses: Vec<CtlResponse<T>>) -> Vec<T> 
 
 #[tokio::test]
 async fn a_component_is_started_scaled_updated_and_stopped() {
-    let lattice = Lattice::start(&["a"]).await;
-    let host = lattice.host("a").await;
-    let (one, two) = (lattice.actor("one"), lattice.actor("two"));
-    let mut events = lattice.events().await;
-    let scale = async |reference: &str, count: u32, allow_update: bool| {
-        let notes = Some(annotations());
-        lattice.client.scale_component(&host, reference, "echo", count, notes, Vec::new(), allow_update).await
-    };
+    for lattice in Lattice::both(&["a"]).await {
+        let host = lattice.host("a").await;
+        let (one, two) = (lattice.actor("one"), lattice.actor("two"));
+        let mut events = lattice.events().await;
+        let scale = async |reference: &str, count: u32, allow_update: bool| {
+            let notes = Some(annotations());
+            lattice.client.scale_component(&host, reference, "echo", count, notes, Vec::new(), allow_update).await
+        };
 
-    ok(scale(&one, 5, false).await);
-    let first = events.next("component_scaled").await;
-    assert_eq!((&first["source"], &first["specversion"]), (&json!(host), &json!("1.0")));
-    assert_eq!(
-        (&first["type"], &first["datacontenttype"]),
-        (&json!("com.wasmcloud.lattice.component_scaled"), &json!("application/json"))
-    );
-    assert!(first["id"].is_string() && first["time"].is_string());
-    let data = &first["data"];
-    assert_eq!(
-        (&data["component_id"], &data["image_ref"], &data["max_instances"]),
-        (&json!("echo"), &json!(one), &json!(5))
-    );
-    assert_eq!((&data["annotations"], &data["host_id"]), (&json!(annotations()), &json!(host)));
-    assert!(data["public_key"].as_str().is_some_and(|key| key.starts_with('M')), "{data}");
-    assert!(data["claims"]["issuer"].as_str().is_some_and(|key| key.starts_with('A')), "{data}");
-    assert_eq!(events.data("component_scaled").await, *data, "the first start is told twice");
+        ok(scale(&one, 5, false).await);
+        let first = events.next("component_scaled").await;
+        assert_eq!((&first["source"], &first["specversion"]), (&json!(host), &json!("1.0")));
+        assert_eq!(
+            (&first["type"], &first["datacontenttype"]),
+            (&json!("com.wasmcloud.lattice.component_scaled"), &json!("application/json"))
+        );
+        assert!(first["id"].is_string() && first["time"].is_string());
+        let data = &first["data"];
+        assert_eq!(
+            (&data["component_id"], &data["image_ref"], &data["max_instances"]),
+            (&json!("echo"), &json!(one), &json!(5))
+        );
+        assert_eq!((&data["annotations"], &data["host_id"]), (&json!(annotations()), &json!(host)));
+        assert!(data["public_key"].as_str().is_some_and(|key| key.starts_with('M')), "{data}");
+        assert!(data["claims"]["issuer"].as_str().is_some_and(|key| key.starts_with('A')), "{data}");
+        assert_eq!(events.data("component_scaled").await, *data, "the first start is told twice");
 
-    let inventory = ok(lattice.client.get_host_inventory(&host).await);
-    let component = &inventory.data().expect("an inventory").components()[0];
-    assert_eq!((component.id(), component.image_ref(), component.max_instances()), ("echo", &*one, 5));
-    assert_eq!((component.annotations(), component.name()), (Some(&annotations()), Some("one")));
+        let inventory = ok(lattice.client.get_host_inventory(&host).await);
+        let component = &inventory.data().expect("an inventory").components()[0];
+        assert_eq!((component.id(), component.image_ref(), component.max_instances()), ("echo", &*one, 5));
+        assert_eq!((component.annotations(), component.name()), (Some(&annotations()), Some("one")));
 
-    let kept = ok(scale(&two, 6, false).await);
-    assert!(kept.message().contains(&one), "{}", kept.message());
-    let data = events.data("component_scaled").await;
-    assert_eq!((&data["image_ref"], &data["max_instances"]), (&json!(one), &json!(6)));
+        let kept = ok(scale(&two, 6, false).await);
+        assert!(kept.message().contains(&one), "{}", kept.message());
+        let data = events.data("component_scaled").await;
+        assert_eq!((&data["image_ref"], &data["max_instances"]), (&json!(one), &json!(6)));
 
-    ok(scale(&two, 6, true).await);
-    assert_eq!(events.data("component_scaled").await["image_ref"], json!(two));
-    ok(lattice.client.update_component(&host, "echo", &one, Some(annotations())).await);
-    let data = events.data("component_scaled").await;
-    assert_eq!((&data["image_ref"], &data["max_instances"]), (&json!(one), &json!(6)));
-    assert!(refused(lattice.client.update_component(&host, "nobody", &one, None).await).contains("nobody"));
+        ok(scale(&two, 6, true).await);
+        assert_eq!(events.data("component_scaled").await["image_ref"], json!(two));
+        ok(lattice.client.update_component(&host, "echo", &one, Some(annotations())).await);
+        let data = events.data("component_scaled").await;
+        assert_eq!((&data["image_ref"], &data["max_instances"]), (&json!(one), &json!(6)));
+        assert!(refused(lattice.client.update_component(&host, "nobody", &one, None).await).contains("nobody"));
 
-    ok(scale(&one, 0, false).await);
-    assert_eq!(events.data("component_scaled").await["max_instances"], 0);
-    ok(scale("file:///no/such.wasm", 1, false).await);
-    let data = events.data("component_scale_failed").await;
-    assert!(data["error"].as_str().is_some_and(|error| error.contains("/no/such.wasm")), "{data}");
-    assert_eq!((&data["component_id"], &data["annotations"]), (&json!("echo"), &json!(annotations())));
+        ok(scale(&one, 0, false).await);
+        assert_eq!(events.data("component_scaled").await["max_instances"], 0);
+        ok(scale("file:///no/such.wasm", 1, false).await);
+        let data = events.data("component_scale_failed").await;
+        assert!(data["error"].as_str().is_some_and(|error| error.contains("/no/such.wasm")), "{data}");
+        assert_eq!((&data["component_id"], &data["annotations"]), (&json!("echo"), &json!(annotations())));
+    }
 }
 
 #[tokio::test]
 async fn limits_are_applied_and_told_back() {
-    let lattice = Lattice::start(&["a"]).await;
-    let host = lattice.host("a").await;
-    let reference = lattice.actor("one");
-    let mut events = lattice.events().await;
-    let limits = |memory: &str| json!({"max_memory_limit": memory, "max_execution_time": "250"});
-    // The published client cannot say limits; the control interface can.
-    let start = async |id: &str, memory: &str| {
-        let command = json!({
-            "component_ref": reference, "component_id": id, "host_id": host, "count": 1, "config": [],
-            "allow_update": false, "component_limits": limits(memory),
-        });
-        let subject = format!("wasmbus.ctl.v1.default.component.scale.{host}");
-        let answer = lattice.nats.request(subject, command.to_string().into()).await.expect("an answer");
-        let answer: Value = serde_json::from_slice(&answer.payload).expect("JSON");
-        assert_eq!(answer, json!({"success": true, "message": ""}));
-    };
-    start("roomy", "1048576").await;
-    events.data("component_scaled").await;
-    let inventory = ok(lattice.client.get_host_inventory(&host).await);
-    assert_eq!(
-        inventory.data().expect("an inventory").components()[0].limits().map(|it| json!(it)),
-        Some(limits("1048576"))
-    );
-    start("tight", "1000").await;
-    let error = events.data("component_scale_failed").await["error"].to_string();
-    assert!(error.contains("memory"), "{error}");
+    for lattice in Lattice::both(&["a"]).await {
+        let host = lattice.host("a").await;
+        let reference = lattice.actor("one");
+        let mut events = lattice.events().await;
+        let limits = |memory: &str| json!({"max_memory_limit": memory, "max_execution_time": "250"});
+        // The published client cannot say limits; the control interface can.
+        let start = async |id: &str, memory: &str| {
+            let command = json!({
+                "component_ref": reference, "component_id": id, "host_id": host, "count": 1, "config": [],
+                "allow_update": false, "component_limits": limits(memory),
+            });
+            let subject = format!("wasmbus.ctl.v1.default.component.scale.{host}");
+            let answer = lattice.nats.request(subject, command.to_string().into()).await.expect("an answer");
+            let answer: Value = serde_json::from_slice(&answer.payload).expect("JSON");
+            assert_eq!(answer, json!({"success": true, "message": ""}));
+        };
+        start("roomy", "1048576").await;
+        events.data("component_scaled").await;
+        let inventory = ok(lattice.client.get_host_inventory(&host).await);
+        assert_eq!(
+            inventory.data().expect("an inventory").components()[0].limits().map(|it| json!(it)),
+            Some(limits("1048576"))
+        );
+        start("tight", "1000").await;
+        let error = events.data("component_scale_failed").await["error"].to_string();
+        assert!(error.contains("memory"), "{error}");
+    }
 }
 
 #[tokio::test]
@@ -197,34 +201,35 @@ async fn only_hosts_that_fit_bid_for_a_provider() {
 
 #[tokio::test]
 async fn providers_start_and_stop() {
-    let lattice = Lattice::start(&["a"]).await;
-    let host = lattice.host("a").await;
-    let mut events = lattice.events().await;
-    let start = async |reference: &str, id: &str| {
-        lattice.client.start_provider(&host, reference, id, Some(annotations()), Vec::new()).await
-    };
-    ok(start("builtin:keyvalue", "kv").await);
-    let data = events.data("provider_started").await;
-    assert_eq!((&data["provider_id"], &data["image_ref"]), (&json!("kv"), &json!("builtin:keyvalue")));
-    assert_eq!((&data["annotations"], &data["host_id"]), (&json!(annotations()), &json!(host)));
-    assert!(refused(start("builtin:keyvalue", "kv").await).contains("kv"), "it runs already");
-    let data = events.data("health_check_passed").await;
-    assert_eq!((&data["provider_id"], &data["host_id"]), (&json!("kv"), &json!(host)));
-    let inventory = ok(lattice.client.get_host_inventory(&host).await);
-    let provider = &inventory.data().expect("an inventory").providers()[0];
-    assert_eq!((provider.id(), provider.image_ref()), ("kv", Some("builtin:keyvalue")));
-    assert_eq!(provider.annotations(), Some(&annotations()));
+    for lattice in Lattice::both(&["a"]).await {
+        let host = lattice.host("a").await;
+        let mut events = lattice.events().await;
+        let start = async |reference: &str, id: &str| {
+            lattice.client.start_provider(&host, reference, id, Some(annotations()), Vec::new()).await
+        };
+        ok(start("builtin:keyvalue", "kv").await);
+        let data = events.data("provider_started").await;
+        assert_eq!((&data["provider_id"], &data["image_ref"]), (&json!("kv"), &json!("builtin:keyvalue")));
+        assert_eq!((&data["annotations"], &data["host_id"]), (&json!(annotations()), &json!(host)));
+        assert!(refused(start("builtin:keyvalue", "kv").await).contains("kv"), "it runs already");
+        let data = events.data("health_check_passed").await;
+        assert_eq!((&data["provider_id"], &data["host_id"]), (&json!("kv"), &json!(host)));
+        let inventory = ok(lattice.client.get_host_inventory(&host).await);
+        let provider = &inventory.data().expect("an inventory").providers()[0];
+        assert_eq!((provider.id(), provider.image_ref()), ("kv", Some("builtin:keyvalue")));
+        assert_eq!(provider.annotations(), Some(&annotations()));
 
-    ok(start("builtin:nonsense", "none").await);
-    let data = events.data("provider_start_failed").await;
-    assert_eq!((&data["provider_ref"], &data["provider_id"]), (&json!("builtin:nonsense"), &json!("none")));
-    assert!(data["error"].as_str().is_some_and(|error| error.contains("builtin:keyvalue")), "{data}");
+        ok(start("builtin:nonsense", "none").await);
+        let data = events.data("provider_start_failed").await;
+        assert_eq!((&data["provider_ref"], &data["provider_id"]), (&json!("builtin:nonsense"), &json!("none")));
+        assert!(data["error"].as_str().is_some_and(|error| error.contains("builtin:keyvalue")), "{data}");
 
-    ok(lattice.client.stop_provider(&host, "kv").await);
-    let data = events.data("provider_stopped").await;
-    assert_eq!((&data["provider_id"], &data["annotations"]), (&json!("kv"), &json!(annotations())));
-    assert!(data["reason"].is_string(), "{data}");
-    assert!(refused(lattice.client.stop_provider(&host, "kv").await).contains("kv"));
+        ok(lattice.client.stop_provider(&host, "kv").await);
+        let data = events.data("provider_stopped").await;
+        assert_eq!((&data["provider_id"], &data["annotations"]), (&json!("kv"), &json!(annotations())));
+        assert!(data["reason"].is_string(), "{data}");
+        assert!(refused(lattice.client.stop_provider(&host, "kv").await).contains("kv"));
+    }
 }
 
 #[tokio::test]
@@ -301,59 +306,61 @@ async fn rival_writers_of_links_on_two_hosts_lose_nothing() {
 
 #[tokio::test]
 async fn links_and_configs_are_kept_for_the_lattice() {
-    let lattice = Lattice::start(&["a", "b"]).await;
-    let client = &lattice.client;
-    let mut events = lattice.events().await;
-    let content = HashMap::from([("url".to_owned(), "x".to_owned())]);
-    let absent = ok(client.get_config("settings").await);
-    assert_eq!((absent.data(), absent.message()), (None, "Configuration not found"));
-    ok(client.put_config("settings", content.clone()).await);
-    assert_eq!(events.data("config_set").await, json!({"config_name": "settings"}));
-    assert_eq!(ok(client.get_config("settings").await).data(), Some(&content));
+    for lattice in Lattice::both(&["a", "b"]).await {
+        let client = &lattice.client;
+        let mut events = lattice.events().await;
+        let content = HashMap::from([("url".to_owned(), "x".to_owned())]);
+        let absent = ok(client.get_config("settings").await);
+        assert_eq!((absent.data(), absent.message()), (None, "Configuration not found"));
+        ok(client.put_config("settings", content.clone()).await);
+        assert_eq!(events.data("config_set").await, json!({"config_name": "settings"}));
+        assert_eq!(ok(client.get_config("settings").await).data(), Some(&content));
 
-    let wanted = link("app", "kv", &["settings"]);
-    ok(client.put_link(wanted.clone()).await);
-    assert_eq!(events.data("linkdef_set").await, serde_json::to_value(&wanted).expect("JSON"));
-    assert_eq!(ok(client.get_links().await).data(), Some(&vec![wanted]));
-    assert!(refused(client.put_link(link("app", "other", &[])).await).contains("kv"), "it leads elsewhere already");
-    let data = events.data("linkdef_set_failed").await;
-    assert!(data["target"] == "other" && data["error"].is_string(), "{data}");
-    assert!(refused(client.put_link(link("app2", "kv", &["absent"])).await).contains("absent"));
+        let wanted = link("app", "kv", &["settings"]);
+        ok(client.put_link(wanted.clone()).await);
+        assert_eq!(events.data("linkdef_set").await, serde_json::to_value(&wanted).expect("JSON"));
+        assert_eq!(ok(client.get_links().await).data(), Some(&vec![wanted]));
+        assert!(refused(client.put_link(link("app", "other", &[])).await).contains("kv"), "it leads elsewhere already");
+        let data = events.data("linkdef_set_failed").await;
+        assert!(data["target"] == "other" && data["error"].is_string(), "{data}");
+        assert!(refused(client.put_link(link("app2", "kv", &["absent"])).await).contains("absent"));
 
-    ok(client.delete_link("app", "default", "wasi", "keyvalue").await);
-    let data = events.data("linkdef_deleted").await;
-    assert_eq!(data["target"], "kv");
-    ok(client.delete_link("app", "default", "wasi", "keyvalue").await);
-    let again = json!({"source_id": "app", "name": "default", "wit_namespace": "wasi", "wit_package": "keyvalue"});
-    assert_eq!(events.data("linkdef_deleted").await, again, "it is told although there was none");
-    ok(client.delete_config("settings").await);
-    assert_eq!(events.data("config_deleted").await, json!({"config_name": "settings"}));
-    ok(client.delete_config("settings").await);
-    assert_eq!(ok(client.get_config("settings").await).data(), None);
+        ok(client.delete_link("app", "default", "wasi", "keyvalue").await);
+        let data = events.data("linkdef_deleted").await;
+        assert_eq!(data["target"], "kv");
+        ok(client.delete_link("app", "default", "wasi", "keyvalue").await);
+        let again = json!({"source_id": "app", "name": "default", "wit_namespace": "wasi", "wit_package": "keyvalue"});
+        assert_eq!(events.data("linkdef_deleted").await, again, "it is told although there was none");
+        ok(client.delete_config("settings").await);
+        assert_eq!(events.data("config_deleted").await, json!({"config_name": "settings"}));
+        ok(client.delete_config("settings").await);
+        assert_eq!(ok(client.get_config("settings").await).data(), None);
+    }
 }
 
 #[tokio::test]
 async fn labels_and_claims() {
-    let lattice = Lattice::start(&["a"]).await;
-    let host = lattice.host("a").await;
-    let client = &lattice.client;
-    let mut events = lattice.events().await;
-    ok(client.put_label(&host, "disk", "ssd").await);
-    let data = events.data("labels_changed").await;
-    assert_eq!((&data["host_id"], &data["labels"]["disk"]), (&json!(host), &json!("ssd")));
-    assert!(refused(client.put_label(&host, "hostcore.os", "x").await).contains("hostcore.os"));
-    ok(client.delete_label(&host, "disk").await);
-    assert_eq!(events.data("labels_changed").await["labels"].get("disk"), None);
-    ok(client.delete_label(&host, "disk").await);
+    for lattice in Lattice::both(&["a"]).await {
+        let host = lattice.host("a").await;
+        let client = &lattice.client;
+        let mut events = lattice.events().await;
+        ok(client.put_label(&host, "disk", "ssd").await);
+        let data = events.data("labels_changed").await;
+        assert_eq!((&data["host_id"], &data["labels"]["disk"]), (&json!(host), &json!("ssd")));
+        assert!(refused(client.put_label(&host, "hostcore.os", "x").await).contains("hostcore.os"));
+        ok(client.delete_label(&host, "disk").await);
+        assert_eq!(events.data("labels_changed").await["labels"].get("disk"), None);
+        ok(client.delete_label(&host, "disk").await);
 
-    let reference = lattice.actor("one");
-    ok(client.scale_component(&host, &reference, "echo", 1, None, Vec::new(), false).await);
-    let key = events.data("component_scaled").await["public_key"].clone();
-    let claims = ok(client.get_claims().await);
-    let claims = &claims.data().expect("claims")[0];
-    assert_eq!((claims["name"].as_str(), json!(claims["sub"])), ("one", key));
-    for member in ["iss", "issuer", "rev", "revision", "subject", "version", "call_alias", "tags"] {
-        assert!(claims.contains_key(member), "{member} of {claims:?}");
+        let reference = lattice.actor("one");
+        ok(client.scale_component(&host, &reference, "echo", 1, None, Vec::new(), false).await);
+        let key = events.data("component_scaled").await["public_key"].clone();
+        let claims = ok(client.get_claims().await);
+        let claims = &claims.data().expect("claims")[0];
+        assert_eq!((claims["name"].as_str(), json!(claims["sub"])), ("one", key));
+        for member in ["iss", "issuer", "rev", "revision", "subject", "version", "call_alias", "tags"] {
+            assert!(claims.contains_key(member), "{member} of {claims:?}");
+        }
     }
 }
 

@@ -6,6 +6,7 @@ pub(crate) mod http;
 pub(crate) mod lattice;
 pub(crate) mod load;
 pub(crate) mod nats;
+pub(crate) mod pattern;
 pub(crate) mod postgres;
 pub(crate) mod process;
 pub(crate) mod redis;

@@ -1,6 +1,7 @@
 //! The parts of an embedded lattice, started side by side.
 
 use std::collections::BTreeSet;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 
 use anyhow::Context as _;
@@ -26,6 +27,7 @@ use crate::context::{Context, default_lattice};
 use crate::data_dir::Running;
 use crate::deployer::Lattice;
 use crate::key_store::{AUTHORITY, ISSUER};
+use crate::output::say;
 use crate::serve;
 
 /// A running lattice.
@@ -59,7 +61,7 @@ pub(super) async fn start(context: &Context, arguments: &Up, app: Option<&App>) 
     let (runtime, store, gateway) = tokio::join!(
         serve::runtime(&context.data),
         EmbeddedStore::open(context.data.store()),
-        Gateway::bind(bus.clone(), arguments.gateway, token.clone()),
+        gateway(context, arguments, &bus, &token),
     );
     let (runtime, store, gateway) = (runtime?, store.context("open the store of the lattice")?, gateway?);
     if let Some(app) = app {
@@ -89,6 +91,30 @@ pub(super) async fn start(context: &Context, arguments: &Up, app: Option<&App>) 
         believes: BTreeSet::new(),
     };
     Ok(Embedded { lattice, hosts, gateway, client, wadm })
+}
+
+/// Listens where it is told to, or else where it did last time, so that clients find a lattice again that was restarted.
+async fn gateway(context: &Context, arguments: &Up, bus: &MemoryBus, token: &Secret) -> anyhow::Result<Gateway> {
+    let bind = |addr: SocketAddr| Gateway::bind(bus.clone(), addr, token.clone());
+    let loopback = |port| SocketAddr::from((Ipv4Addr::LOCALHOST, port));
+    let gateway = match (arguments.gateway, context.data.gateway_port()) {
+        (Some(addr), _) => bind(addr).await?,
+        (None, None) => bind(loopback(0)).await?,
+        (None, Some(port)) => match bind(loopback(port)).await {
+            Ok(gateway) => gateway,
+            Err(error) => {
+                tracing::debug!(%error, "port of the last time not taken");
+                let gateway = bind(loopback(0)).await?;
+                say(format_args!(
+                    "port {port}, where the bus was last time, is not free: NATS clients find it at {} now",
+                    gateway.addr()
+                ));
+                gateway
+            }
+        },
+    };
+    context.data.keep_gateway_port(gateway.addr().port())?;
+    Ok(gateway)
 }
 
 async fn host(context: &Context, arguments: &Up, spec: &HostSpec, shared: &Shared) -> anyhow::Result<Host> {

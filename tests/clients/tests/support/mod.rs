@@ -1,4 +1,4 @@
-//! A lattice of real processes: nats-server and `trellis host`s, with signed components.
+//! A lattice of real processes: nats-server and `trellis host`s, or one `trellis up`; with signed components.
 
 use std::ffi::OsString;
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
@@ -41,7 +41,8 @@ impl Drop for Process {
 pub(crate) struct Lattice {
     pub(crate) nats: async_nats::Client,
     pub(crate) client: Client,
-    url: String,
+    /// Of the nats-server, where there is one.
+    url: Option<String>,
     data: TempDir,
     processes: Vec<Process>,
 }
@@ -57,30 +58,62 @@ impl Lattice {
         let data = tempfile::tempdir().expect("a directory");
         let (nats_server, url) = nats_server(&data.path().join("jetstream")).await;
         let nats = async_nats::connect(&url).await.expect("connects");
-        let client = ClientBuilder::new(nats.clone()).auction_timeout(Duration::from_secs(1)).build();
-        let mut lattice = Self { nats, client, url, data, processes: vec![nats_server] };
+        let mut lattice = Self::of(nats, Some(url), data, nats_server);
         for name in hosts {
             lattice.start_host(name);
         }
-        let count = hosts.len();
-        eventually("the hosts", async || {
-            let hosts = lattice.client.get_hosts().await.ok()?;
-            (hosts.len() == count).then_some(())
-        })
-        .await;
+        lattice.wait_for_hosts(hosts.len()).await;
         lattice
     }
 
+    /// With hosts of these names in one process, which is reached over its gateway.
+    pub(crate) async fn start_box(hosts: &[&str]) -> Self {
+        let data = tempfile::tempdir().expect("a directory");
+        let mut command = command(data.path(), &["up"]);
+        for name in hosts {
+            command.args(["--host", &format!("{name}:zone={name}")]);
+        }
+        let process = quiet(&mut command);
+        let running = data.path().join("lattice/running.json");
+        let text = eventually("the lattice", async || std::fs::read_to_string(&running).ok()).await;
+        let running: Value = serde_json::from_str(&text).expect("JSON");
+        let text = |key: &str| running[key].as_str().expect("text").to_owned();
+        let options = async_nats::ConnectOptions::with_token(text("token"));
+        let nats = options.connect(text("url")).await.expect("connects");
+        let lattice = Self::of(nats, None, data, process);
+        lattice.wait_for_hosts(hosts.len()).await;
+        lattice
+    }
+
+    /// The two kinds of lattice that a client meets.
+    pub(crate) async fn both(hosts: &[&str]) -> [Self; 2] {
+        [Self::start(hosts).await, Self::start_box(hosts).await]
+    }
+
+    fn of(nats: async_nats::Client, url: Option<String>, data: TempDir, process: Process) -> Self {
+        let client = ClientBuilder::new(nats.clone()).auction_timeout(Duration::from_secs(1)).build();
+        Self { nats, client, url, data, processes: vec![process] }
+    }
+
+    async fn wait_for_hosts(&self, count: usize) {
+        eventually("the hosts", async || {
+            let hosts = self.client.get_hosts().await.ok()?;
+            (hosts.len() == count).then_some(())
+        })
+        .await;
+    }
+
     pub(crate) fn start_host(&mut self, name: &str) {
-        let url = self.url.clone();
+        let url = self.nats_url();
         let label = format!("zone={name}");
-        let host = quiet(&mut self.command(&["host", "--name", name, "--nats-url", &url, "--label", &label]));
+        let host =
+            quiet(&mut command(self.data.path(), &["host", "--name", name, "--nats-url", &url, "--label", &label]));
         self.processes.push(host);
     }
 
     pub(crate) fn start_wadm(&mut self) {
-        let url = self.url.clone();
-        let wadm = quiet(&mut self.command(&["wadm", "--nats-url", &url]));
+        let url = self.nats_url();
+        let wadm = quiet(&mut command(self.data.path(), &["wadm", "--nats-url", &url]));
         self.processes.push(wadm);
     }
 
@@ -91,16 +124,17 @@ impl Lattice {
         folder
     }
 
-    fn command(&self, arguments: &[&str]) -> Command {
-        let mut command = Command::new(trellis());
-        command.env_clear().env("TRELLIS_DATA_DIR", self.data.path()).args(arguments);
-        command
+    fn nats_url(&self) -> String {
+        self.url.clone().expect("it is on a nats-server")
     }
 
     /// Runs a command of `trellis` to its end.
     pub(crate) fn run(&self, arguments: &[&str]) -> String {
-        let mut command = self.command(arguments);
-        let output = command.args(["--nats-url", &self.url]).output().expect("trellis runs");
+        let mut command = command(self.data.path(), arguments);
+        if let Some(url) = &self.url {
+            command.args(["--nats-url", url]);
+        }
+        let output = command.output().expect("trellis runs");
         assert!(output.status.success(), "{arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
         String::from_utf8(output.stdout).expect("text")
     }
@@ -174,6 +208,12 @@ fn free_port() -> u16 {
 
 async fn until_it_listens(port: u16) {
     eventually("a server", async || TcpStream::connect((Ipv4Addr::LOCALHOST, port)).ok()).await;
+}
+
+fn command(data: &Path, arguments: &[&str]) -> Command {
+    let mut command = Command::new(trellis());
+    command.env_clear().env("TRELLIS_DATA_DIR", data).args(arguments);
+    command
 }
 
 fn quiet(command: &mut Command) -> Process {
