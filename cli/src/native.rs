@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use anyhow::Context as _;
 use clap::Args;
 use serde::Deserialize;
-use trellis_host::config::{Native, ProcessLimits, User};
+use trellis_host::config::{Native, ProcessLimits, Restarts, User};
 use trellis_lattice::id::IssuerId;
 
 /// The flags; in a file with settings, keys are named as they are.
@@ -78,6 +78,7 @@ impl NativeArgs {
             dir: self.provider_dir,
             user: self.provider_user.map(|UserArg(user)| user),
             limits: ProcessLimits { memory_bytes, ..default },
+            restarts: Restarts::default(),
         }
     }
 }

@@ -1,13 +1,12 @@
 //! What operators do by the command line: labels, cordon and drain, events, and components in a registry.
 
-use std::net::{Ipv4Addr, TcpStream};
-use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::path::PathBuf;
 
 use serde_json::Value;
 
 use crate::support::lattice::{Lattice, path};
-use crate::support::{nats, process, wait};
+use crate::support::registry::Registry;
+use crate::support::{process, wait};
 
 /// A component with one function, signed by the lattice's issuer.
 fn signed(lattice: &Lattice, name: &str) -> PathBuf {
@@ -82,53 +81,12 @@ fn events_are_followed() {
     });
 }
 
-/// A docker-registry; killed when dropped.
-struct Registry {
-    child: Child,
-    host: String,
-    _dir: tempfile::TempDir,
-}
-
-impl Registry {
-    fn start() -> Self {
-        let dir = tempfile::tempdir().expect("a directory");
-        let port = nats::free_port();
-        let host = format!("127.0.0.1:{port}");
-        let config = dir.path().join("config.yml");
-        let data = path_of(dir.path(), "data");
-        let text = format!(
-            "version: 0.1\nlog:\n  level: error\nstorage:\n  filesystem:\n    rootdirectory: {data}\nhttp:\n  addr: {host}\n"
-        );
-        std::fs::write(&config, text).expect("written");
-        let program = std::env::var_os("TRELLIS_DOCKER_REGISTRY").unwrap_or_else(|| "docker-registry".into());
-        let child = Command::new(program)
-            .args(["serve", path(&config)])
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .spawn()
-            .expect("docker-registry starts: `cargo xtask test` installs it or says how");
-        wait::until("the registry", || TcpStream::connect((Ipv4Addr::LOCALHOST, port)).map_err(|e| e.to_string()));
-        Self { child, host, _dir: dir }
-    }
-}
-
-impl Drop for Registry {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
-
-fn path_of(dir: &Path, name: &str) -> String {
-    dir.join(name).display().to_string()
-}
-
 #[test]
 fn a_component_goes_through_a_registry() {
     let lattice = Lattice::two_hosts();
     let registry = Registry::start();
     let component = signed(&lattice, "seven");
-    let reference = format!("{}/acme/seven:1", registry.host);
+    let reference = format!("{}/acme/seven:1", registry.address());
     let pushed = json(&lattice.run(&["push", &reference, path(&component), "--output", "json"]));
     let digest = pushed["digest"].as_str().expect("a digest");
     assert!(digest.starts_with("sha256:"), "{pushed}");
@@ -149,6 +107,6 @@ fn a_component_goes_through_a_registry() {
         (vec!["a".to_owned()], vec!["b".to_owned()])
     );
     let refusal =
-        lattice.try_run(&["pull", &format!("{}/acme/none:1", registry.host), path(&copy), "--force"]).refused();
+        lattice.try_run(&["pull", &format!("{}/acme/none:1", registry.address()), path(&copy), "--force"]).refused();
     assert!(refusal.contains("has no artifact"), "{refusal}");
 }
