@@ -21,7 +21,6 @@ pub(crate) struct Answer {
 }
 
 /// Why a request has no answer that counts.
-#[derive(Debug)]
 pub(crate) enum Miss {
     /// 503, and when to come again.
     Refused,
@@ -44,6 +43,16 @@ impl Answer {
             500.. => Err(Miss::Broken(self)),
             _ if serde_json::from_str::<Value>(&self.body).is_err() => Err(Miss::Away(format!("{self:?}"))),
             _ => Ok(self),
+        }
+    }
+}
+
+impl Miss {
+    fn shown(&self) -> String {
+        match self {
+            Self::Refused => "503, to come again".to_owned(),
+            Self::Broken(answer) => format!("{answer:?}"),
+            Self::Away(reason) => reason.clone(),
         }
     }
 }
@@ -95,7 +104,7 @@ impl Client {
             let answer = self.ask(asked, ("POST", "/payments"), Some(key), order).map_err(Miss::Away);
             answer.and_then(Answer::that_counts).map_err(|why| {
                 asked += 1;
-                let shown = format!("{why:?}");
+                let shown = why.shown();
                 miss(why);
                 shown
             })
