@@ -1,5 +1,4 @@
-//! The bank deployed: on one box with what is built in, or on three hosts with servers of PostgreSQL, Redis,
-//! S3 and NATS. The
+//! The bank deployed: on one box with what is built in, or on three hosts with servers of PostgreSQL, Redis, S3 and NATS. The
 //! manifest is the same; the configs of its backends differ.
 
 use std::net::{Ipv4Addr, SocketAddr};
@@ -79,13 +78,14 @@ impl Stage {
         let lattice = Lattice::one_box(&[]);
         put_secrets(&lattice, ["none", "none"], &[]);
         let address = format!("address={}", lattice.address);
-        for (config, settings) in [
-            ("bank-http", &[address.as_str()][..]),
+        let configs: [(&str, &[&str]); 5] = [
+            ("bank-http", &[&address]),
             ("bank-sql", &["backend=sqlite"]),
             ("bank-keyvalue", store),
             ("bank-blobs", &["backend=fs"]),
             ("bank-messaging", &["backend=embedded"]),
-        ] {
+        ];
+        for (config, settings) in configs {
             lattice.run(&[&["config", "put", config], settings].concat());
         }
         let text = edited(&manifest(), edits);
