@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use anyhow::{Context as _, bail};
 use clap::Args;
 use serde::Deserialize;
-use trellis_host::config::{Confinement, Native, ProcessLimits, User};
+use trellis_host::config::{Confinement, Native, ProcessLimits, Restarts, User};
 use trellis_lattice::id::IssuerId;
 
 use crate::command::confine::{self, Level};
@@ -134,6 +134,7 @@ impl NativeArgs {
             disk_bytes: bytes(self.provider_disk, default.disk_bytes),
             processes: self.provider_threads.unwrap_or(default.processes),
             ..default
+            restarts: Restarts::default(),
         }
     }
 }

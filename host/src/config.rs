@@ -80,6 +80,8 @@ pub struct Native {
     pub user: Option<User>,
     /// What a process may use.
     pub limits: ProcessLimits,
+    /// When one that ended is started again.
+    pub restarts: Restarts,
 }
 
 /// How far processes of providers are kept to what is theirs: their own folder, the network, the system's libraries.
@@ -120,6 +122,27 @@ pub struct ProcessLimits {
 impl Default for ProcessLimits {
     fn default() -> Self {
         Self { memory_bytes: 2 << 30, open_files: 4_096, processes: 512, disk_bytes: 10 << 30 }
+    }
+}
+
+/// When a process that ended is started again, and when no more.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Restarts {
+    /// The wait after the first failure; it doubles with each further one, and is spread by up to a quarter.
+    pub first_wait: Duration,
+    /// The longest wait, before it is spread.
+    pub last_wait: Duration,
+    /// A process that has run so long has made up for failures before.
+    pub stable: Duration,
+    /// So many failures in a row, and it is given up.
+    pub max_failures: u32,
+}
+
+impl Default for Restarts {
+    /// In ten minutes, a process is started twelve times at most.
+    fn default() -> Self {
+        let (first_wait, minute) = (Duration::from_secs(1), Duration::from_secs(60));
+        Self { first_wait, last_wait: minute, stable: minute, max_failures: 10 }
     }
 }
 

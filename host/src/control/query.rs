@@ -88,6 +88,7 @@ fn providers(snapshot: &Snapshot) -> Vec<ProviderEntry> {
         revision: 0,
         annotations: entry.command.annotations.clone(),
         links: Some(entry.running.links()),
+        unhealthy: entry.running.unhealthy(),
     };
     snapshot.providers.values().map(entry).collect()
 }

@@ -24,7 +24,8 @@ impl<'a> App<'a> {
             lattice.signed(actor, imports);
         }
         let address = lattice.address.to_string();
-        Self { lattice, text: text.replace("127.0.0.1:8080", &address).replace("127.0.0.1:8081", &address) }
+        let ports = ["127.0.0.1:8080", "127.0.0.1:8081", "127.0.0.1:8086"];
+        Self { lattice, text: ports.iter().fold(text, |text, port| text.replace(port, &address)) }
     }
 
     /// The manifest `text`, answering where the lattice serves HTTP.

@@ -172,6 +172,7 @@ fn add_entry(inventory: &mut HostInventory, deed: &Deed) {
                 revision: 0,
                 annotations: Some(provider.owner.annotations()),
                 links: None,
+                unhealthy: None,
             });
         }
         _ => {}

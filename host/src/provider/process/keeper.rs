@@ -18,7 +18,7 @@ use super::handover;
 use super::launch::Program;
 use super::proxy::Proxy;
 use super::running::{Running, gone, link_down, link_up, retire, run};
-use super::state::{Input, MAX_FAILURES, State, step};
+use super::state::{Input, State, step};
 use crate::config::Native;
 use crate::error::{Error, ErrorKind, Result};
 
@@ -95,7 +95,8 @@ impl Keeper {
             requests: requests.clone(),
             silence: AtomicU32::new(0),
         };
-        let state = step(State::Starting { failures: 0 }, Input::Ready(Instant::now()));
+        let ready = Input::Ready(Instant::now());
+        let state = step(State::Starting { failures: 0 }, ready, &plan.native.restarts);
         let owner = Owner {
             plan,
             running: Some(running),
@@ -251,9 +252,13 @@ impl Owner {
         if let Some(mut running) = self.running.take() {
             running.process.kill();
         }
-        self.state = step(self.state, Input::Ended(Instant::now(), rand::random()));
+        self.step(Input::Ended(Instant::now(), rand::random()));
         self.say(reason);
         self.relink.send_modify(|times| *times += 1);
+    }
+
+    fn step(&mut self, input: Input) {
+        self.state = step(self.state, input, &self.plan.native.restarts);
     }
 
     fn say(&self, reason: &str) {
@@ -261,8 +266,9 @@ impl Owner {
         let status = match self.state {
             State::GivenUp => {
                 tracing::error!(provider_id = %id, error = reason, "provider's process was given up");
+                let times = self.plan.native.restarts.max_failures;
                 format!(
-                    "its process ended {MAX_FAILURES} times in a row and was given up; at last: {reason}; stop the \
+                    "its process ended {times} times in a row and was given up; at last: {reason}; stop the \
                      provider and start it again when that is mended"
                 )
             }
@@ -277,13 +283,13 @@ impl Owner {
     }
 
     async fn restart(&mut self) {
-        self.state = step(self.state, Input::Due);
+        self.step(Input::Due);
         match run(&self.plan).await {
             Ok((running, _)) => {
                 self.give_links(&running.connection).await;
                 self.current.store(Some(Arc::clone(&running.connection)));
                 self.running = Some(running);
-                self.state = step(self.state, Input::Ready(Instant::now()));
+                self.step(Input::Ready(Instant::now()));
                 self.relink.send_modify(|times| *times += 1);
                 tracing::info!(
                     provider_id = %self.plan.id, links = self.links.len(), "provider's process was started again"
@@ -325,7 +331,8 @@ impl Owner {
         drop(hold);
         tracing::info!(provider_id = %plan.id, links = self.links.len(), in_order = held.len(), "provider was replaced");
         self.plan = plan;
-        self.state = step(State::Starting { failures: 0 }, Input::Ready(Instant::now()));
+        self.state = State::Starting { failures: 0 };
+        self.step(Input::Ready(Instant::now()));
         if let Some(old) = self.running.replace(running) {
             self.retired.spawn(retire(old, drain));
         }
