@@ -122,6 +122,7 @@ impl NativeArgs {
             dir: self.provider_dir,
             user: self.provider_user.map(|UserArg(user)| user),
             limits,
+            restarts: Restarts::default(),
         })
     }
 
@@ -134,7 +135,6 @@ impl NativeArgs {
             disk_bytes: bytes(self.provider_disk, default.disk_bytes),
             processes: self.provider_threads.unwrap_or(default.processes),
             ..default
-            restarts: Restarts::default(),
         }
     }
 }

@@ -82,7 +82,9 @@ pub(super) async fn link_up(connection: &Connection, link: &ActiveLink) -> Resul
     let link = link.clone();
     match timeout(LINK_TIMEOUT, connection.ask(|id| Order::LinkUp { id, link })).await {
         Ok(Ok(None)) => Ok(()),
-        Ok(Ok(Some(refusal))) => Err(Refusal { reason: connection.explained(refusal.reason), is_held: refusal.is_held }),
+        Ok(Ok(Some(refusal))) => {
+            Err(Refusal { reason: connection.explained(refusal.reason), is_held: refusal.is_held })
+        }
         Ok(Err(error)) => Err(error.message.into()),
         Err(_) => Err(format!("the process did not take the link within {} s", LINK_TIMEOUT.as_secs()).into()),
     }
