@@ -292,7 +292,7 @@ impl Provider for Probe {
         Description { name: "echo for tests".into(), serves, calls }
     }
 
-    fn check(&self, link: &ActiveLink) -> Result<(), LinkError> {
+    async fn check(&self, link: &ActiveLink) -> Result<(), LinkError> {
         match link.config.get("greeting").map(String::as_str) {
             Some("wrong") => Err(LinkError::Config {
                 key: "greeting".to_owned(),
