@@ -416,13 +416,14 @@ async fn names_that_could_be_subjects_are_refused_by_the_host() {
     });
     let link = serde_json::to_value(link("app", "kv", &[])).expect("JSON");
     let (start, scale) = (format!("provider.start.{host}"), format!("component.scale.{host}"));
+    let (start, scale) = (start.as_str(), scale.as_str());
     let long = "x".repeat(10_240);
     for name in ["a.b", "*", ">", "a b", "", &long] {
         for (tail, request, member) in [
-            (start.as_str(), &provider, "provider_id"),
-            (&start, &provider, "config"),
-            (&scale, &component, "component_id"),
-            (&scale, &component, "config"),
+            (start, &provider, "provider_id"),
+            (start, &provider, "config"),
+            (scale, &component, "component_id"),
+            (scale, &component, "config"),
             ("link.put", &link, "source_id"),
             ("link.put", &link, "target"),
             ("link.put", &link, "name"),
