@@ -45,6 +45,7 @@ pub(crate) fn inventory(shared: &Shared) -> HostInventory {
         uptime_seconds: uptime.as_secs(),
         components: components(&snapshot),
         providers: providers(&snapshot),
+        broker: shared.context.transport.broker(),
         capacity: Some(capacity::measure(shared.context.runtime.max_instances())),
         fence: Some(shared.context.told.fence()).filter(|fence| *fence > 0),
         breakers: breakers(shared, &snapshot),

@@ -55,6 +55,9 @@ pub struct HostInventory {
     pub components: Vec<ComponentEntry>,
     /// What it runs.
     pub providers: Vec<ProviderEntry>,
+    /// Which broker it is connected to, where there may be several. Ours.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub broker: Option<String>,
     /// What it has room for. Ours; hosts of lattice v1 do not say it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub capacity: Option<Capacity>,

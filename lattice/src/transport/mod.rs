@@ -88,6 +88,12 @@ pub trait Transport: Send + Sync + std::fmt::Debug + 'static {
 
     /// Whether the broker can be reached now; a snapshot.
     fn is_connected(&self) -> bool;
+
+    /// Which broker this end is connected to, by the name of its cluster or its own; `None` where there is but one. Ends
+    /// at different brokers, as behind a leaf node, may be cut off from each other with both running.
+    fn broker(&self) -> Option<String> {
+        None
+    }
 }
 
 /// What came for a request on `subject`, as its result.

@@ -225,6 +225,12 @@ impl Transport for NatsTransport {
     fn is_connected(&self) -> bool {
         self.line.client.connection_state() == State::Connected && !self.line.is_hung.load(Ordering::Relaxed)
     }
+
+    /// A server without a cluster and without a name has its id for a name, which is another one after its restart.
+    fn broker(&self) -> Option<String> {
+        let info = self.line.client.server_info();
+        info.cluster.or(Some(info.server_name)).filter(|name| !name.is_empty())
+    }
 }
 
 /// The connection together with the messages that it sends to itself.

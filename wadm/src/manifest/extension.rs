@@ -109,7 +109,8 @@ pub struct Tolerations {
     /// Taints of hosts on which it may run all the same.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub taints: Vec<Taint>,
-    /// How long a silent host is waited for before what it runs is started elsewhere; 2500ms when absent.
+    /// How long a silent host is waited for before what it runs is started elsewhere; 2500ms when absent, and for ever if
+    /// it may be cut off with its whole site.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub silence: Option<Patience>,
 }

@@ -22,8 +22,8 @@ use super::told::Told;
 use super::{LinkKey, Owned};
 use crate::intent::AppName;
 
-/// A host that was silent for so long is forgotten.
-const FORGET: Duration = Duration::from_secs(24 * 3_600);
+/// A host that was silent for so long is forgotten, and what it ran is started elsewhere, whatever a manifest says.
+const FORGET: Duration = Duration::from_secs(30 * 24 * 3_600);
 
 /// A host that says nothing for so long is late: it says something every second.
 const LATE: Duration = Duration::from_millis(1_400);
@@ -47,6 +47,8 @@ pub(super) struct Eye {
     pub(super) configs: Records<StringMap>,
     pub(super) owned: Records<Owned>,
     connected: Option<Instant>,
+    /// The brokers that wadm was connected to: a host at none of them may be cut off and run on.
+    brokers: BTreeSet<String>,
     settle: Duration,
     /// Silent hosts that are believed to be lost.
     lost: BTreeSet<HostId>,
@@ -78,6 +80,7 @@ impl Eye {
             configs: Records::default(),
             owned: Records::default(),
             connected: None,
+            brokers: BTreeSet::new(),
             settle,
             lost: BTreeSet::new(),
         }
@@ -94,9 +97,10 @@ impl Eye {
         }
     }
 
-    /// Our own connection is up.
-    pub(super) fn is_connected(&mut self, now: Instant) {
+    /// Our own connection is up, to that broker.
+    pub(super) fn is_connected(&mut self, broker: Option<String>, now: Instant) {
         self.connected.get_or_insert(now);
+        self.brokers.extend(broker);
     }
 
     /// Our own connection is down: nobody's silence says anything.
@@ -144,7 +148,11 @@ impl Eye {
 
     /// What came of a question that was sent at `asked`; whether it is news.
     pub(super) fn answered(&mut self, host: &HostId, asked: Instant, answer: Option<HostInventory>) -> bool {
-        let answer = answer.filter(|inventory| inventory.host_id == *host);
+        let mut answer = answer.filter(|inventory| inventory.host_id == *host);
+        if let Some(inventory) = &mut answer {
+            // What is left is a broker that this wadm was never at, also for one that remembers this answer.
+            inventory.broker = inventory.broker.take().filter(|broker| !self.brokers.contains(broker));
+        }
         if answer.is_some() {
             self.remembered.remove(host);
         }

@@ -51,6 +51,12 @@ pub enum Seen {
         /// When it was last heard.
         since: Duration,
     },
+    /// As silent, and so is every other host at its broker, which is not wadm's: the way there may be cut, and the host run
+    /// what it ran.
+    CutOff {
+        /// When it was last heard.
+        since: Duration,
+    },
 }
 
 /// What a host has room for; `None` means that it does not say, and bounds nothing.
@@ -196,7 +202,7 @@ pub enum Health {
 impl Host {
     /// Whether it is there, leaving or not.
     pub fn is_here(&self) -> bool {
-        !matches!(self.seen, Seen::Silent { .. })
+        !matches!(self.seen, Seen::Silent { .. } | Seen::CutOff { .. })
     }
 
     /// Why it gets nothing new, if so.

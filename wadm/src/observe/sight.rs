@@ -55,6 +55,11 @@ impl SeenHost {
     pub(crate) fn is_silent(&self) -> bool {
         self.silent >= SUSPECT
     }
+
+    /// The broker that it said it is connected to, if wadm is at another one.
+    fn broker(&self) -> Option<&str> {
+        self.inventory.as_ref()?.said.broker.as_deref()
+    }
 }
 
 impl Sight {
@@ -80,7 +85,10 @@ impl Sight {
             None => View::Settled,
             Some(why) => View::Unsettled { why: why.clone() },
         };
-        let hosts = self.hosts.iter().map(|(id, seen)| (id.clone(), host(id, seen, clock)));
+        let heard = self.hosts.values().filter(|seen| !seen.is_silent());
+        let reached: BTreeSet<&str> = heard.filter_map(SeenHost::broker).collect();
+        let is_cut_off = |seen: &SeenHost| seen.broker().is_some_and(|broker| !reached.contains(broker));
+        let hosts = self.hosts.iter().map(|(id, seen)| (id.clone(), host(id, seen, clock, is_cut_off)));
         Observed {
             view,
             hosts: hosts.collect(),
@@ -105,8 +113,9 @@ impl Sight {
     }
 }
 
-fn host(id: &HostId, seen: &SeenHost, clock: Clock) -> Host {
+fn host(id: &HostId, seen: &SeenHost, clock: Clock, is_cut_off: impl Fn(&SeenHost) -> bool) -> Host {
     let state = match seen.state {
+        _ if seen.is_silent() && is_cut_off(seen) => Seen::CutOff { since: clock.at(seen.heard) },
         _ if seen.is_silent() => Seen::Silent { since: clock.at(seen.heard) },
         State::Ready => Seen::Present,
         State::Draining | State::Gone => Seen::Leaving,

@@ -140,7 +140,7 @@ impl Task {
         loop {
             let now = Instant::now();
             match self.senses.transport.is_connected() {
-                true => self.eye.is_connected(now),
+                true => self.eye.is_connected(self.senses.transport.broker(), now),
                 false => self.eye.is_cut_off(),
             }
             self.ask(now);

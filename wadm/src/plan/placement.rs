@@ -9,7 +9,7 @@ use trellis_lattice::message::command::StringMap;
 use super::desired::{Apart, Component, Group, Mode};
 use super::world::{HostIndex, World};
 use crate::intent::AppName;
-use crate::manifest::{Kind, Patience, Strength, Taint};
+use crate::manifest::{Kind, Strength, Taint};
 use crate::observe::{AttemptState, Host, Seen};
 
 /// After so many hosts on which its start was given up, a component is tried on no further one.
@@ -80,7 +80,7 @@ pub(super) fn closed(host: &Host, requirements: &StringMap, tolerated: &[Taint])
         }
     }
     match host.seen {
-        Seen::Silent { .. } => return Some(Reject::Silent(Duration::ZERO)),
+        Seen::Silent { .. } | Seen::CutOff { .. } => return Some(Reject::Silent(Duration::ZERO)),
         Seen::Leaving => return Some(Reject::Leaving),
         Seen::Present => {}
     }
@@ -182,11 +182,8 @@ impl Subject<'_> {
         if !super::world::has_labels(entry.host, &group.requirements) {
             return Keep::Move;
         }
-        if let Some(silence) = world.silence(host) {
-            return match self.component.patience {
-                Patience::For(limit) if world.is_settled() && silence >= limit => Keep::Lost,
-                _ => Keep::Wait,
-            };
+        if world.silence(host).is_some() {
+            return if world.is_lost(host, self.component) { Keep::Lost } else { Keep::Wait };
         }
         if entry.host.is_drained() || entry.host.weight() == 0 || self.must_part(world, host) {
             return Keep::Move;

@@ -160,11 +160,8 @@ impl<'a> Planner<'a> {
 
     /// Which host may run it already: nothing is started before that is known, or believed to be lost.
     fn hearsay(&self, component: &Component) -> Option<String> {
-        let is_lost = |host: HostIndex| match (self.world.silence(host), component.patience) {
-            (Some(silence), Patience::For(limit)) => self.world.is_settled() && silence >= limit,
-            _ => false,
-        };
-        let host = *self.world.hearsay(&component.id).iter().find(|host| !is_lost(**host))?;
+        let mut hosts = self.world.hearsay(&component.id).iter();
+        let host = *hosts.find(|host| !self.world.is_lost(**host, component))?;
         let name = &self.world.entry(host).host.name;
         Some(format!("host {name} says that it runs {}, and has not said yet how", component.name))
     }
@@ -185,16 +182,18 @@ impl<'a> Planner<'a> {
         shortage::summary(&self.world, subject)
     }
 
-    /// When silent hosts have been waited for long enough.
+    /// Until when silent hosts are waited for, if not for ever.
     fn await_silence(&mut self, subject: Subject<'_>, running: &[super::spread::Running<'_>]) {
-        let Patience::For(limit) = subject.component.patience else { return };
-        let silences = running.iter().filter_map(|running| self.world.silence(running.host));
-        let longest = silences.filter(|silence| *silence < limit).max();
-        if let Some(longest) = longest {
-            let until = self.world.now + (limit - longest);
-            let reason = format!("hosts that run {} are silent", subject.component.name);
-            self.draft.wait(subject.app, reason, Some(until));
-        }
+        let left = |host: HostIndex| match (self.world.silence(host)?, self.world.patience(host, subject.component)) {
+            (silence, Patience::For(limit)) => limit.checked_sub(silence).filter(|left| !left.is_zero()),
+            (_, Patience::Forever) => None,
+        };
+        let until = running.iter().filter_map(|running| left(running.host)).min().map(|left| self.world.now + left);
+        let reason = match until {
+            Some(_) => format!("hosts that run {} are silent", subject.component.name),
+            None => format!("hosts that run {} are silent; it counts as running there", subject.component.name),
+        };
+        self.draft.wait(subject.app, reason, until);
     }
 
     /// The plan, in the order in which it is to be done.

@@ -8,8 +8,11 @@ use trellis_lattice::message::command::StringMap;
 
 use super::desired::{Component, Desired, Needs};
 use crate::intent::AppName;
-use crate::manifest::Kind;
+use crate::manifest::{Kind, Patience};
 use crate::observe::{Actor, Attempt, Host, Observed, Provider, Seen, View};
+
+/// How long a silent host is waited for unless the manifest says otherwise. One that may be cut off is waited for for ever.
+const PATIENCE: Duration = Duration::from_millis(2_500);
 
 /// A host by its number in [`World::hosts`].
 pub(super) type HostIndex = u32;
@@ -183,8 +186,24 @@ impl<'a> World<'a> {
     /// How long a host has been silent.
     pub(super) fn silence(&self, index: HostIndex) -> Option<Duration> {
         match self.entry(index).host.seen {
-            Seen::Silent { since } => Some(self.now.saturating_sub(since)),
+            Seen::Silent { since } | Seen::CutOff { since } => Some(self.now.saturating_sub(since)),
             Seen::Present | Seen::Leaving => None,
+        }
+    }
+
+    /// How long a silent host is waited for before what it runs of a component is started elsewhere.
+    pub(super) fn patience(&self, index: HostIndex, component: &Component) -> Patience {
+        component.patience.unwrap_or_else(|| match self.entry(index).host.seen {
+            Seen::CutOff { .. } => Patience::Forever,
+            Seen::Present | Seen::Leaving | Seen::Silent { .. } => Patience::For(PATIENCE),
+        })
+    }
+
+    /// Whether a host has been silent for so long that what it runs of a component counts as lost.
+    pub(super) fn is_lost(&self, index: HostIndex, component: &Component) -> bool {
+        match (self.silence(index), self.patience(index, component)) {
+            (Some(silence), Patience::For(limit)) => self.is_settled() && silence >= limit,
+            (None, _) | (_, Patience::Forever) => false,
         }
     }
 

@@ -44,6 +44,7 @@ fn host() -> impl Strategy<Value = Host> {
         1 => Just(Seen::Leaving),
         1 => Just(Seen::Silent { since: NOW - Duration::from_secs(1) }),
         1 => Just(Seen::Silent { since: NOW - Duration::from_secs(60) }),
+        1 => Just(Seen::CutOff { since: NOW - Duration::from_secs(60) }),
     ];
     let things = vec((0_usize..6, 0_usize..3, 1_u32..5, any::<bool>(), any::<bool>()), 0..5);
     let is_known = prop_oneof![9 => Just(true), 1 => Just(false)];

@@ -124,6 +124,8 @@ pub(crate) struct HostScene {
     pub(crate) labels: StringMap,
     /// For so many seconds.
     silent: Option<f64>,
+    /// As silent, with all that is at its broker.
+    cut_off: Option<f64>,
     /// What its presence says that it runs, while it has not said how.
     #[serde(default)]
     hearsay: Vec<String>,
@@ -317,10 +319,11 @@ impl HostScene {
             name: name.to_owned(),
             labels: self.labels.clone(),
             capacity: Capacity { memory_bytes: self.memory, cpu_millis: self.cpu, max_instances: self.most },
-            seen: match (self.silent, self.leaving) {
-                (Some(seconds), _) => Seen::Silent { since: now - Duration::from_secs_f64(seconds) },
-                (None, true) => Seen::Leaving,
-                (None, false) => Seen::Present,
+            seen: match (self.silent, self.cut_off, self.leaving) {
+                (Some(seconds), ..) => Seen::Silent { since: now - Duration::from_secs_f64(seconds) },
+                (_, Some(seconds), _) => Seen::CutOff { since: now - Duration::from_secs_f64(seconds) },
+                (.., true) => Seen::Leaving,
+                (.., false) => Seen::Present,
             },
             inventory: (!self.unknown).then_some(inventory),
             hearsay: self.hearsay.iter().map(|id| EntityId::parse(id).expect("an id")).collect(),

@@ -237,6 +237,7 @@ impl Answer<'_> {
             links: None,
         });
         HostInventory {
+            broker: None,
             host_id: self.machine.id.clone(),
             friendly_name: host.name.clone(),
             labels: host.labels.clone(),

@@ -15,9 +15,6 @@ use crate::plan::name;
 use crate::plan::outcome::ScalerKind;
 use crate::plan::share::largest_remainder;
 
-/// How long a silent host is waited for unless the manifest says otherwise.
-const PATIENCE: Duration = Duration::from_millis(2_500);
-
 /// How long a rollout may take unless the manifest says otherwise.
 const DEADLINE: Duration = Duration::from_secs(600);
 
@@ -55,7 +52,7 @@ pub(super) fn component(
         most_on_host: None,
         apart: Vec::new(),
         tolerated: Vec::new(),
-        patience: Patience::For(PATIENCE),
+        patience: None,
         rollout: rule(&manifest::Rollout::default(), Rollback::Manual),
         id,
     };
@@ -94,7 +91,7 @@ fn apply(item: &Trait, component: &mut Component, app: &AppName, ids: &impl Fn(&
         }),
         Trait::Tolerations(tolerations) => {
             component.tolerated = tolerations.taints.clone();
-            component.patience = tolerations.silence.unwrap_or(component.patience);
+            component.patience = tolerations.silence.or(component.patience);
         }
         Trait::Rollout(rollout) => component.rollout = rule(rollout, rollout.rollback),
         Trait::Readiness(readiness) if component.kind == Kind::Actor => {

@@ -64,7 +64,8 @@ pub(in crate::plan) struct Component {
     pub(in crate::plan) most_on_host: Option<u32>,
     pub(in crate::plan) apart: Vec<Apart>,
     pub(in crate::plan) tolerated: Vec<Taint>,
-    pub(in crate::plan) patience: Patience,
+    /// How long a silent host is waited for; `None` when the manifest leaves it to what the host's silence may mean.
+    pub(in crate::plan) patience: Option<Patience>,
     pub(in crate::plan) rollout: RolloutRule,
 }
 
