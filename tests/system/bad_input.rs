@@ -83,12 +83,14 @@ fn a_link_that_a_provider_cannot_read_is_refused_when_it_is_put() {
     for builtin in ["http-client", "keyvalue", "messaging", "blobstore", "sql", "http-server", "timer"] {
         lattice.run(&["start", "provider", builtin, &format!("builtin:{builtin}")]);
     }
+    lattice.run(&["start", "provider", "apart", "process:keyvalue"]);
     // Provider, interface, what is wrong, the key, and an example of what is right.
     let targets = [
         ("http-client", "wasi:http/outgoing-handler", "redirects=none", "allow", "api.example.com"),
         ("http-client", "wasi:http/outgoing-handler", "allow=*:* max_requests=many", "max_requests", "256"),
         ("keyvalue", "wasi:keyvalue/store", "backend=mysql", "backend", "redis"),
         ("keyvalue", "wasi:keyvalue/store", "backend=redis ttl=soon", "ttl", "30s"),
+        ("apart", "wasi:keyvalue/store", "backend=mysql", "backend", "redis"),
         ("messaging", "wasmcloud:messaging/consumer", "backend=jetstream", "cluster_uris", "nats://"),
         ("blobstore", "wasi:blobstore/blobstore", "backend=s3", "bucket", "trellis-blobs"),
         ("sql", "trellis:sql/database", "backend=postgres", "url", "postgres://"),
@@ -108,6 +110,32 @@ fn a_link_that_a_provider_cannot_read_is_refused_when_it_is_put() {
     targets.into_iter().for_each(|case| put(["actor", case.0], "--target-config", case));
     sources.into_iter().for_each(|case| put([case.0, "actor"], "--source-config", case));
     assert!(!lattice.run(&["get", "links"]).contains("actor"), "none of them is there");
+}
+
+#[test]
+fn a_config_that_a_link_could_not_be_read_with_is_refused_and_what_was_goes_on() {
+    let lattice = Lattice::one_box(&[]);
+    for (provider, reference) in [("inside", "builtin:keyvalue"), ("apart", "process:keyvalue")] {
+        lattice.run(&["start", "provider", provider, reference]);
+        lattice.run(&["config", "put", provider, "backend=embedded"]);
+        lattice.run(&[
+            "link",
+            "put",
+            "actor",
+            provider,
+            "wasi:keyvalue/store",
+            "--name",
+            provider,
+            "--target-config",
+            provider,
+        ]);
+        let error = lattice.try_run(&["config", "put", provider, "backend=mysql"]).refused();
+        check(
+            &error,
+            &[&format!("config {provider}"), &format!("provider {provider}"), "\"backend\"", "expected", "redis"],
+        );
+        assert!(lattice.run(&["config", "get", provider]).contains("embedded"), "it is as it was");
+    }
 }
 
 #[test]

@@ -85,7 +85,7 @@ impl Provider for BlobStore {
         Description { name: "blob store".into(), serves: serves.into(), calls: Vec::new() }
     }
 
-    fn check(&self, link: &ActiveLink) -> Result<(), LinkError> {
+    async fn check(&self, link: &ActiveLink) -> Result<(), LinkError> {
         LinkConfig::parse(&self.environment.config, link).map(drop)
     }
 

@@ -75,7 +75,7 @@ impl Provider for HttpClient {
         Description { name: "HTTP client".into(), serves: serves.into(), calls: Vec::new() }
     }
 
-    fn check(&self, link: &ActiveLink) -> Result<(), LinkError> {
+    async fn check(&self, link: &ActiveLink) -> Result<(), LinkError> {
         LinkConfig::parse(&link.config).map(drop)
     }
 

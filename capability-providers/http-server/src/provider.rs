@@ -94,7 +94,7 @@ impl Provider for HttpServer {
         Description { name: "HTTP server".into(), serves: Vec::new(), calls: calls.into() }
     }
 
-    fn check(&self, link: &ActiveLink) -> Result<(), LinkError> {
+    async fn check(&self, link: &ActiveLink) -> Result<(), LinkError> {
         LinkConfig::parse(&link.config).map(drop)
     }
 

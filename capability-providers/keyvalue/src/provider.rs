@@ -119,7 +119,7 @@ impl Provider for KeyValue {
         Description { name: "key-value store".into(), serves: serves.into(), calls: vec![interface(WATCHER)] }
     }
 
-    fn check(&self, link: &ActiveLink) -> Result<(), LinkError> {
+    async fn check(&self, link: &ActiveLink) -> Result<(), LinkError> {
         LinkConfig::parse(&self.environment.config, &link.config).map(drop)
     }
 

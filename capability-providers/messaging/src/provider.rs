@@ -211,7 +211,7 @@ impl Provider for Messaging {
         Description { name: "messaging".into(), serves: vec![interface(CONSUMER)], calls: vec![interface(HANDLER)] }
     }
 
-    fn check(&self, link: &ActiveLink) -> Result<(), LinkError> {
+    async fn check(&self, link: &ActiveLink) -> Result<(), LinkError> {
         let config = self.config(link);
         match link.role {
             Role::Source => HandlerConfig::parse(&config).map(drop),

@@ -92,7 +92,7 @@ pub trait Provider: Send + Sync + 'static {
     ///
     /// # Errors
     /// As [`Self::link_up`] for what is wrong with the config alone.
-    fn check(&self, _link: &ActiveLink) -> Result<(), LinkError> {
+    async fn check(&self, _link: &ActiveLink) -> Result<(), LinkError> {
         Ok(())
     }
 

@@ -146,7 +146,7 @@ impl Provider for Sql {
         Description { name: "SQL (SQLite, PostgreSQL)".into(), serves, calls: Vec::new() }
     }
 
-    fn check(&self, link: &ActiveLink) -> Result<(), LinkError> {
+    async fn check(&self, link: &ActiveLink) -> Result<(), LinkError> {
         LinkConfig::parse(&self.merged(link)).map(drop)
     }
 

@@ -106,7 +106,7 @@ impl Provider for Timer {
         Description { name: "timer".into(), serves: Vec::new(), calls }
     }
 
-    fn check(&self, link: &ActiveLink) -> Result<(), LinkError> {
+    async fn check(&self, link: &ActiveLink) -> Result<(), LinkError> {
         LinkConfig::parse(&link.config, (self.clock)()).map(drop)
     }
 

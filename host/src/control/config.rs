@@ -7,13 +7,14 @@ use trellis_lattice::message::command::{Reply, StringMap};
 use trellis_lattice::message::event::EventName;
 use trellis_lattice::message::fence;
 
-use super::{Shared, encode};
+use super::{Shared, check, encode};
 
-/// Writes a config.
+/// Writes a config that the providers can read whose links it is for.
 pub(super) async fn put(shared: &Shared, name: &str, payload: &[u8]) -> Result<Bytes, String> {
     let name = parse_name(name)?;
     let body = fence::strip(payload).and_then(serde_json::from_value::<StringMap>);
     let config = body.map_err(|error| format!("the request of config.put is malformed: {error}"))?;
+    check::config(shared, &name, &config).await.map_err(|error| format!("config {name}: {error}"))?;
     shared.context.records.put_config(&name, &config).await.map_err(|error| error.to_string())?;
     shared.context.announcer.emit(EventName::ConfigSet, json!({"config_name": name.as_str()}));
     Ok(encode(&Reply::<()>::accepted("")))

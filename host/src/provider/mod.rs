@@ -73,7 +73,7 @@ impl Running {
     /// # Errors
     /// `Config` naming the key, the expected form and an example.
     pub(crate) async fn check(&self, link: &sdk::ActiveLink) -> Result<(), sdk::LinkError> {
-        supervisor::guarded(async { self.provider.check(link) }).await
+        supervisor::guarded(self.provider.check(link)).await
     }
 
     /// How each of its links stands.

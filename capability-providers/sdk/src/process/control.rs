@@ -35,6 +35,13 @@ pub enum Order {
         /// The link.
         link: ActiveLink,
     },
+    /// Can the config of this link be read? Asked before the link is put, of a process that said that it checks.
+    Check {
+        /// To be repeated in the answer.
+        id: u64,
+        /// The link.
+        link: ActiveLink,
+    },
     /// How are you?
     Health {
         /// To be repeated in the answer.
@@ -103,12 +110,15 @@ pub struct Described {
     /// The interfaces it calls.
     #[serde(default)]
     pub calls: Vec<Interface>,
+    /// Whether it knows the order to check a link.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub checks: bool,
 }
 
 impl From<Description> for Described {
     fn from(description: Description) -> Self {
         let Description { name, serves, calls } = description;
-        Self { name: name.into_owned(), serves, calls }
+        Self { name: name.into_owned(), serves, calls, checks: true }
     }
 }
 
@@ -150,6 +160,7 @@ mod tests {
             ),
             (Order::LinkUp { id: 1, link: link() }, &format!(r#"{{"type":"link-up","id":1,"link":{link_json}}}"#)),
             (Order::LinkDown { id: 2, link: link() }, &format!(r#"{{"type":"link-down","id":2,"link":{link_json}}}"#)),
+            (Order::Check { id: 5, link: link() }, &format!(r#"{{"type":"check","id":5,"link":{link_json}}}"#)),
             (Order::Health { id: 3 }, r#"{"type":"health","id":3}"#),
             (Order::Drain { id: 4, limit_ms: 10_000 }, r#"{"type":"drain","id":4,"limit_ms":10000}"#),
         ] {
@@ -160,11 +171,12 @@ mod tests {
             name: "dice".to_owned(),
             serves: vec!["demo:dice/roller@1.0.0".parse().expect("valid")],
             calls: Vec::new(),
+            checks: true,
         };
         for (word, expected) in [
             (
                 Word::Ready(described),
-                r#"{"type":"ready","name":"dice","serves":["demo:dice/roller@1.0.0"],"calls":[]}"#,
+                r#"{"type":"ready","name":"dice","serves":["demo:dice/roller@1.0.0"],"calls":[],"checks":true}"#,
             ),
             (Word::Failed { error: "no such device".to_owned() }, r#"{"type":"failed","error":"no such device"}"#),
             (Word::Done { id: 3, error: None }, r#"{"type":"done","id":3}"#),

@@ -188,6 +188,7 @@ async fn carry_out(provider: &dyn Provider, channel: &Channel, order: Order) {
             let outcome = timeout(LINK_TIMEOUT, provider.link_down(&link)).await;
             (id, outcome.err().map(|_| "the link was not taken down in time".to_owned()))
         }
+        Order::Check { id, link } => (id, provider.check(&link).await.err().map(|error| error.to_string())),
         Order::Health { id } => match provider.health().await {
             Health::Healthy => (id, None),
             Health::Unhealthy(reason) => (id, Some(reason)),

@@ -28,6 +28,8 @@ pub(super) struct Connection {
     /// A lock because answers come on another task; held for the time of a lookup.
     asked: Asked,
     next: AtomicU64,
+    /// Whether it knows the order to check a link.
+    pub(super) checks: bool,
     closed: CancellationToken,
     _words: AbortOnDropHandle<()>,
 }
@@ -47,15 +49,16 @@ impl Connection {
         let first = timeout(READY_TIMEOUT, words.recv()).await;
         let first = first.map_err(|_| format!("it was not ready within {} s", READY_TIMEOUT.as_secs()))?;
         let Some(first) = first else { return Err("its process ended before it was ready".to_owned()) };
-        let description = match serde_json::from_slice(&first) {
-            Ok(Word::Ready(described)) => described.into(),
+        let described = match serde_json::from_slice(&first) {
+            Ok(Word::Ready(described)) => described,
             Ok(Word::Failed { error }) => return Err(error.chars().take(500).collect()),
             _ => return Err("it does not speak the protocol of providers".to_owned()),
         };
         let (asked, closed) = (Asked::default(), CancellationToken::new());
         let listening = tokio::spawn(listen(words, Arc::clone(&asked), closed.clone()));
         let words = AbortOnDropHandle::new(listening);
-        Ok((Self { channel, asked, next: AtomicU64::new(1), closed, _words: words }, description))
+        let (checks, next) = (described.checks, AtomicU64::new(1));
+        Ok((Self { channel, asked, next, checks, closed, _words: words }, described.into()))
     }
 
     /// Calls the provider.

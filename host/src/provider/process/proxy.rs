@@ -19,6 +19,8 @@ use super::keeper::Request;
 
 /// The longest that a process may take to say how it is; less than the host waits for any provider.
 const HEALTH_TIMEOUT: Duration = Duration::from_millis(1_500);
+/// The longest that a process may take to say whether it can read a config; less than whoever puts a link is patient.
+const CHECK_TIMEOUT: Duration = Duration::from_millis(500);
 /// So many times without an answer, and it is taken for hung.
 const MAX_SILENCE: u32 = 2;
 
@@ -70,6 +72,16 @@ impl Proxy {
 impl Provider for Proxy {
     fn description(&self) -> Description {
         self.description.clone()
+    }
+
+    async fn check(&self, link: &ActiveLink) -> Result<(), LinkError> {
+        // One that says nothing now, or is of an older SDK, says nothing of the link.
+        let Some(connection) = self.connection().ok().filter(|connection| connection.checks) else { return Ok(()) };
+        let asked = connection.ask(|id| Order::Check { id, link: link.clone() });
+        match timeout(CHECK_TIMEOUT, asked).await {
+            Ok(Ok(Some(error))) => Err(LinkError::Unavailable(error)),
+            _ => Ok(()),
+        }
     }
 
     async fn link_up(&self, link: &ActiveLink) -> Result<(), LinkError> {
