@@ -15,12 +15,21 @@ use tokio_util::task::AbortOnDropHandle;
 use trellis_lattice::error::CallError;
 use trellis_lattice::message::invocation::{Answer, Call, Invocation};
 use trellis_provider_sdk::process::{Bootstrap, Channel, Order, Serve, Word};
-use trellis_provider_sdk::{Args, Caller, Description};
+use trellis_provider_sdk::{Args, Backing, Caller, Description};
 
 /// The longest that a process may take until it is ready.
 const READY_TIMEOUT: Duration = Duration::from_secs(30);
 
-type Asked = Arc<Mutex<HashMap<u64, oneshot::Sender<Option<String>>>>>;
+type Asked = Arc<Mutex<HashMap<u64, oneshot::Sender<Done>>>>;
+
+/// What a process says to an order.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Done {
+    /// What is wrong, if something is.
+    pub(super) error: Option<String>,
+    /// What is behind the link that was taken, if it says so.
+    pub(super) backing: Option<Backing>,
+}
 
 /// A process that is ready.
 pub(super) struct Connection {
@@ -71,6 +80,14 @@ impl Connection {
     /// # Errors
     /// When the process is gone.
     pub(super) async fn ask(&self, order: impl FnOnce(u64) -> Order) -> Result<Option<String>, CallError> {
+        self.order(order).await.map(|done| done.error)
+    }
+
+    /// Gives an order and awaits the answer.
+    ///
+    /// # Errors
+    /// When the process is gone.
+    pub(super) async fn order(&self, order: impl FnOnce(u64) -> Order) -> Result<Done, CallError> {
         let id = self.next.fetch_add(1, Ordering::Relaxed);
         let (answer, answered) = oneshot::channel();
         let _forgotten = Forget { asked: &self.asked, id };
@@ -109,11 +126,11 @@ impl Drop for Forget<'_> {
 async fn listen(mut words: mpsc::Receiver<Bytes>, asked: Asked, closed: CancellationToken) {
     let _closed = closed.drop_guard();
     while let Some(word) = words.recv().await {
-        let Ok(Word::Done { id, error }) = serde_json::from_slice(&word) else { break };
+        let Ok(Word::Done { id, error, backing }) = serde_json::from_slice(&word) else { break };
         let answer = asked.lock().unwrap_or_else(PoisonError::into_inner).remove(&id);
         if let Some(answer) = answer {
             // An error means that whoever asked has left.
-            let _ = answer.send(error.map(|error| error.chars().take(500).collect()));
+            let _ = answer.send(Done { error: error.map(|error| error.chars().take(500).collect()), backing });
         }
     }
     asked.lock().unwrap_or_else(PoisonError::into_inner).clear();

@@ -6,9 +6,9 @@ use std::time::Duration;
 use tokio::net::UnixStream;
 use tokio::time::{Instant, sleep, timeout};
 use trellis_provider_sdk::process::{Bootstrap, Order, VERSION};
-use trellis_provider_sdk::{ActiveLink, Description};
+use trellis_provider_sdk::{ActiveLink, Backing, Description};
 
-use super::connection::Connection;
+use super::connection::{Connection, Done};
 use super::keeper::Plan;
 use super::launch::{Process, launch};
 
@@ -72,12 +72,13 @@ async fn launch_idle(plan: &Plan) -> std::io::Result<(Process, UnixStream)> {
     }
 }
 
-/// Gives a link to a process; why it did not take it.
-pub(super) async fn link_up(connection: &Connection, link: &ActiveLink) -> Result<(), String> {
+/// Gives a link to a process, and learns what is behind it; or why it did not take it.
+pub(super) async fn link_up(connection: &Connection, link: &ActiveLink) -> Result<Backing, String> {
     let link = link.clone();
-    match timeout(LINK_TIMEOUT, connection.ask(|id| Order::LinkUp { id, link })).await {
-        Ok(Ok(None)) => Ok(()),
-        Ok(Ok(Some(error))) => Err(error),
+    match timeout(LINK_TIMEOUT, connection.order(|id| Order::LinkUp { id, link })).await {
+        // One of an older SDK does not say it.
+        Ok(Ok(Done { error: None, backing })) => Ok(backing.unwrap_or(Backing::Machine)),
+        Ok(Ok(Done { error: Some(error), .. })) => Err(error),
         Ok(Err(error)) => Err(error.message),
         Err(_) => Err(format!("the process did not take the link within {} s", LINK_TIMEOUT.as_secs())),
     }

@@ -14,7 +14,7 @@ use bytes::Bytes;
 use http_body::Frame;
 use rustix::process::{Signal, getpid, kill_process};
 use trellis_provider_sdk::{
-    ActiveLink, Answer, Args, Body, Call, CallError, Context, Description, Environment, Interface, Invocation,
+    ActiveLink, Answer, Args, Backing, Body, Call, CallError, Context, Description, Environment, Interface, Invocation,
     LinkError, Provider, wire,
 };
 
@@ -143,6 +143,13 @@ impl Provider for Probe {
     }
 
     async fn link_down(&self, _: &ActiveLink) {}
+
+    fn backing(&self, link: &ActiveLink) -> Backing {
+        match link.config.get("greeting").map(String::as_str) {
+            Some("server ") => Backing::Server,
+            _ => Backing::Machine,
+        }
+    }
 
     async fn call(&self, invocation: Invocation<Args>) -> Result<Answer<Args>, CallError> {
         match &*invocation.head.function {
