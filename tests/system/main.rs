@@ -18,6 +18,7 @@ mod outage;
 mod outside;
 mod policies;
 mod providers;
+mod ready;
 mod relay;
 mod resume;
 mod secrets;
