@@ -13,3 +13,4 @@ mod registry;
 mod restart;
 mod secrets;
 mod standing;
+mod traversal;
