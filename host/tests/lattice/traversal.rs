@@ -104,7 +104,7 @@ fn entry(name: &[u8], kind: u8, link: &str, content: &[u8]) -> Vec<u8> {
     put(257, b"ustar\x0000");
     let sum: u64 = header.iter().map(|byte| u64::from(*byte)).sum();
     header[148..156].copy_from_slice(format!("{sum:06o}\0 ").as_bytes());
-    let mut entry = [&header, content].concat();
+    let mut entry = [header.as_slice(), content].concat();
     entry.resize(entry.len().next_multiple_of(BLOCK), 0);
     entry
 }

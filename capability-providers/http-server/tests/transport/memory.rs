@@ -84,9 +84,9 @@ async fn heads_that_are_small_on_the_wire_and_huge_here_are_refused_in_little_me
 
 /// As many bytes as `total`, which are never all there.
 fn large(total: u64) -> impl http_body::Body<Data = Bytes, Error = CallError> + Send + Unpin + 'static {
-    const PIECE: Bytes = Bytes::from_static(&[7; 64 << 10]);
+    static PIECE: [u8; 64 << 10] = [7; 64 << 10];
     let pieces = total / PIECE.len() as u64;
-    StreamBody::new(futures::stream::iter((0..pieces).map(|_| Ok(Frame::data(PIECE)))))
+    StreamBody::new(futures::stream::iter((0..pieces).map(|_| Ok(Frame::data(Bytes::from_static(&PIECE))))))
 }
 
 async fn length(mut body: impl http_body::Body<Data = Bytes, Error: std::fmt::Debug> + Unpin) -> u64 {
@@ -152,10 +152,7 @@ async fn a_body_that_would_unpack_to_far_more_is_passed_on_as_it_is() {
     let request = Request::post("/").header("host", "a").header("content-encoding", "gzip");
     let request = request.body(http_body_util::Full::new(bomb.clone())).unwrap();
     let response = timeout(PATIENCE, sender.send_request(request)).await.expect("an answer").unwrap();
-    assert_eq!(
-        (response.status(), &response.headers()["content-encoding"]),
-        (StatusCode::OK, &"gzip".parse().unwrap())
-    );
+    assert_eq!((response.status(), response.headers()["content-encoding"].as_bytes()), (StatusCode::OK, &b"gzip"[..]));
     assert_eq!(response.into_body().collect().await.unwrap().to_bytes(), bomb);
     connection.abort();
     check(before);

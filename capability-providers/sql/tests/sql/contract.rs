@@ -67,14 +67,14 @@ async fn values_come_back_as_they_were_given(backend: &Backend) {
 /// There is nothing to call for it: a text is prepared once for each connection, and used as it was.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_statement_is_prepared_once_on_its_connection_by_postgres() {
-    let backend = Backend::postgres();
-    let database = backend.database();
-    let actor = backend.link("prepares", &database, &[("access", "schema"), ("max-connections", "1")]).await;
-    actor.execute("create table t (n bigint)", &[]).await.unwrap();
     // What this connection has prepared, and how often it was used since.
     const KEPT: &str = "select count(*) from pg_prepared_statements where statement like 'insert into t%'";
     const USED: &str = "select coalesce(sum(generic_plans + custom_plans), 0)::bigint from pg_prepared_statements \
                         where statement = 'insert into t values ($1)'";
+    let backend = Backend::postgres();
+    let database = backend.database();
+    let actor = backend.link("prepares", &database, &[("access", "schema"), ("max-connections", "1")]).await;
+    actor.execute("create table t (n bigint)", &[]).await.unwrap();
     for n in 0..50 {
         assert_eq!(actor.execute("insert into t values ($1)", &[int(n)]).await, Ok(1));
     }

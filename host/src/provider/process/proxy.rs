@@ -117,8 +117,8 @@ impl Provider for Proxy {
 
     async fn link_down(&self, link: &ActiveLink) {
         let link = Box::new(link.clone());
-        // An error means that the process ends, and the link with it.
         self.remember(key(&link), None);
+        // An error means that the process ends, and the link with it.
         let _ = self.request(|answer| Request::LinkDown(link, answer)).await;
     }
 
