@@ -206,6 +206,7 @@ fn path(text: &str) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::{LINK_KEYS, LinkConfig, PROVIDER_KEYS, ProviderConfig};
+    use std::time::Duration;
     use trellis_provider_sdk::testing::{as_source, config, documented_keys, link};
 
     #[test]
@@ -237,6 +238,8 @@ mod tests {
     fn what_is_not_said_has_a_default() {
         let provider = ProviderConfig::parse(&config(&[])).expect("valid");
         assert_eq!(provider.address.to_string(), "127.0.0.1:8080");
+        let longest = provider.limits.header_timeout + provider.limits.stall_timeout;
+        assert!(longest <= Duration::from_secs(20), "FAULTS D60: nobody is slow for longer");
         let old = ProviderConfig::parse(&config(&[("default_address", "0.0.0.0:80")])).expect("valid");
         assert_eq!(old.address.to_string(), "0.0.0.0:80");
         let link = LinkConfig::parse(&config(&[("path", "/api/"), ("host", "*.Example.com")])).expect("valid");
