@@ -1,7 +1,7 @@
 //! The data directory: where things are in it, private files, and who holds it.
 //!
 //! `keys/` is the key store, `cache/` compiled code, `hosts/<name>/` the state of a host, `lattice/` that of an embedded
-//! lattice: its store, and `running.json` by which other commands find it.
+//! lattice: its store, `running.json` by which other commands find it, and token and port of its gateway.
 
 use std::fs::{DirBuilder, File, OpenOptions, TryLockError};
 use std::io::Write as _;
@@ -91,6 +91,10 @@ impl DataDir {
         self.0.join("lattice").join("gateway.token")
     }
 
+    fn gateway_port_file(&self) -> PathBuf {
+        self.0.join("lattice").join("gateway.port")
+    }
+
     /// Takes the embedded lattice for this process.
     pub(crate) fn lock_lattice(&self) -> anyhow::Result<Lock> {
         let dir = self.0.join("lattice");
@@ -112,10 +116,12 @@ impl DataDir {
     pub(crate) fn lock_host(&self, name: &str) -> anyhow::Result<Lock> {
         let dir = self.host(name);
         make_private_dir(&dir)?;
-        try_lock(&dir.join("lock"))?.ok_or_else(|| {
+        let lock = dir.join("lock");
+        try_lock(&lock)?.ok_or_else(|| {
             anyhow!(
-                "host {name} of data directory {} runs already in another process; give this one another --name",
-                self.0.display()
+                "host {name} runs already in another process, which holds {}; give this one another --name, or a \
+                 --data-dir of its own",
+                lock.display()
             )
         })
     }
@@ -154,6 +160,16 @@ impl DataDir {
         let token: String = std::iter::repeat_with(|| uuid::Uuid::new_v4().simple().to_string()).take(2).collect();
         create_private(&file, &token)?;
         Ok(token)
+    }
+
+    /// Where the gateway listened last; `None` before the first time, and when nobody can tell any more.
+    pub(crate) fn gateway_port(&self) -> Option<u16> {
+        std::fs::read_to_string(self.gateway_port_file()).ok()?.trim().parse().ok()
+    }
+
+    /// Keeps where the gateway listens, for the next time.
+    pub(crate) fn keep_gateway_port(&self, port: u16) -> anyhow::Result<()> {
+        replace_private(&self.gateway_port_file(), &port.to_string())
     }
 }
 

@@ -53,7 +53,8 @@ impl Deployer {
         let Lattice { name, transport, store, trust, rivals, believes } = lattice;
         let key = context.keys.get_or_make(KeyKind::User, KEY)?;
         let file = context.data.wadm_store(&name)?;
-        let own: SharedStore = Arc::new(EmbeddedStore::open(file).await.context("open wadm's own store")?);
+        let own = EmbeddedStore::open(file).await;
+        let own: SharedStore = Arc::new(own.context("open wadm's own store (each wadm has its own --data-dir)")?);
         let settings = settings(&key, Believes { lattice: name.clone(), trust, clock: now_unix_seconds }, rivals);
         let place = Place { lattice: name.clone(), own, mirror: Some(Arc::clone(&store)), key, believes };
         let catalog = Catalog::open(place).await.context("read what is deployed")?;

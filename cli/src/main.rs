@@ -9,6 +9,7 @@ mod args;
 mod command;
 mod component;
 mod context;
+mod control_group;
 mod data_dir;
 mod deployer;
 mod key_store;

@@ -62,8 +62,17 @@ pub struct Native {
     /// Whose archives may run; `None`: those of every trusted issuer.
     pub issuers: Option<Vec<IssuerId>>,
     /// The program that this host is part of, if it can run `provider <name>` and `confine … -- <program>`. Without it
-    /// there are no `process:` providers, and processes take no limits on themselves.
+    /// there are no `process:` providers, and processes run without limits and unconfined.
     pub own: Option<PathBuf>,
+    /// How far processes are kept to what is theirs.
+    pub confinement: Confinement,
+    /// Files and folders outside of a process's own folder that it may read.
+    pub readable: Vec<PathBuf>,
+    /// Those that it may write to as well.
+    pub writable: Vec<PathBuf>,
+    /// Control groups in which this host may make one for each process: of version 2, or one a controller of version 1.
+    /// Empty where there are none; limits hold for each process and user then.
+    pub groups: Vec<PathBuf>,
     /// Where processes keep their state and archives' programs are kept; `None`: in the host's own directory, which
     /// only the host's user can enter.
     pub dir: Option<PathBuf>,
@@ -71,6 +80,20 @@ pub struct Native {
     pub user: Option<User>,
     /// What a process may use.
     pub limits: ProcessLimits,
+    /// When one that ended is started again.
+    pub restarts: Restarts,
+}
+
+/// How far processes of providers are kept to what is theirs: their own folder, the network, the system's libraries.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Confinement {
+    /// They can do what their user can.
+    Off,
+    /// As far as this kernel can.
+    #[default]
+    Prefer,
+    /// One that cannot be confined is not started.
+    Require,
 }
 
 /// A user of the system, by numbers.
@@ -89,13 +112,37 @@ pub struct ProcessLimits {
     pub memory_bytes: u64,
     /// Open files and sockets.
     pub open_files: u64,
-    /// Processes and threads of its user; holds where processes have a user of their own.
+    /// Threads, and processes where it may start some; holds where there are control groups, or where processes of
+    /// providers have a user of their own.
     pub processes: u64,
+    /// What it keeps in its own folder, and the largest file that it can write.
+    pub disk_bytes: u64,
 }
 
 impl Default for ProcessLimits {
     fn default() -> Self {
-        Self { memory_bytes: 2 << 30, open_files: 4_096, processes: 512 }
+        Self { memory_bytes: 2 << 30, open_files: 4_096, processes: 512, disk_bytes: 10 << 30 }
+    }
+}
+
+/// When a process that ended is started again, and when no more.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Restarts {
+    /// The wait after the first failure; it doubles with each further one, and is spread by up to a quarter.
+    pub first_wait: Duration,
+    /// The longest wait, before it is spread.
+    pub last_wait: Duration,
+    /// A process that has run so long has made up for failures before.
+    pub stable: Duration,
+    /// So many failures in a row, and it is given up.
+    pub max_failures: u32,
+}
+
+impl Default for Restarts {
+    /// In ten minutes, a process is started twelve times at most.
+    fn default() -> Self {
+        let (first_wait, minute) = (Duration::from_secs(1), Duration::from_secs(60));
+        Self { first_wait, last_wait: minute, stable: minute, max_failures: 10 }
     }
 }
 

@@ -238,6 +238,7 @@ mod tests {
                 issued_at: 0,
                 expires_at: None,
                 target_hashes: BTreeMap::new(),
+                config_schema: None,
             };
             may_run_native(&id, &claims, &trust, issuers)
         };

@@ -3,9 +3,7 @@
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 
-use serde_json::Value;
-
-use crate::support::lattice::{Lattice, path, signed};
+use crate::support::lattice::{Lattice, listed, path, signed};
 use crate::support::nats::Nats;
 use crate::support::process::{self, Server};
 
@@ -41,14 +39,6 @@ fn a_nats_server_without_jetstream_is_named_with_the_way_out() {
     let data = tempfile::tempdir().expect("a temporary directory");
     let error = process::run(data.path(), &["host", "--nats-url", &nats.url()]).refused();
     assert!(error.contains("-js"), "{error}");
-}
-
-/// The public text of a key, as `keys list` shows it.
-fn listed(data: &Path, kind: &str, name: &str, field: &str) -> String {
-    let printed = process::run(data, &["keys", "list", kind, "--output", "json"]).ok();
-    let keys: Value = serde_json::from_str(&printed).expect("JSON");
-    let key = keys.as_array().expect("a list").iter().find(|key| key["name"] == name);
-    key.unwrap_or_else(|| panic!("{name} is not in {printed}"))[field].as_str().expect("text").to_owned()
 }
 
 #[test]

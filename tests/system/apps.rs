@@ -1,8 +1,13 @@
 //! Declared applications: manifests in, requests answered; on one box, and on hosts that die.
 
+use std::path::Path;
+use std::time::{Duration, Instant};
+
 use crate::support::app::App;
 use crate::support::lattice::{Lattice, path};
-use crate::support::wait;
+use crate::support::nats::free_port;
+use crate::support::registry::Registry;
+use crate::support::{http, wait};
 
 #[test]
 fn an_application_is_deployed_changed_and_gone() {
@@ -68,6 +73,79 @@ fn what_cannot_be_deployed_says_why() {
 }
 
 #[test]
+fn a_deploy_that_waits_fails_when_an_image_is_missing_or_an_actor_is_not_ready() {
+    let lattice = Lattice::one_box(&[]);
+    let registry = Registry::start();
+    let image = format!("{}/acme/hello:9", registry.host());
+    let app = App::example(&lattice, "hello", &[]);
+    let missing = app.with("file://hello.signed.wasm", &image);
+    let deploy = |manifest: &Path| lattice.try_run(&["app", "deploy", path(manifest), "--wait", "--timeout", "10"]);
+    let refused = deploy(&missing.write()).refused();
+    assert!(refused.contains(&image) && refused.contains("has no artifact of that name and tag"), "{refused}");
+
+    let scaler = "        - type: spreadscaler\n";
+    let probe = "        - { type: readiness, properties: { deadline: 3s, http: { path: /ready, status: 204 } } }\n";
+    let ill = App::example(&lattice, "hello", &[]).with("version: v1", "version: v2");
+    let refused = deploy(&ill.with(scaler, &format!("{probe}{scaler}")).write()).refused();
+    assert!(refused.contains("not ready: GET /ready answered 200"), "{refused}");
+    let well = App::example(&lattice, "hello", &[]).with("version: v1", "version: v3").write();
+    deploy(&well).ok();
+}
+
+/// One that misbehaves on request, with limits of its own.
+const LIMITED: &str = "\
+apiVersion: core.oam.dev/v1beta1
+kind: Application
+metadata:
+  name: limited
+  annotations: { version: v1 }
+spec:
+  components:
+    - name: busy
+      type: component
+      properties: { image: file://busy.signed.wasm }
+      traits:
+        - type: resources
+          properties: { requests: { cpu: 100m }, limits: { execution: 300ms, memory: 8Mi } }
+    - name: http
+      type: capability
+      properties:
+        image: builtin:http-server
+        config: [{ name: listen, properties: { address: 127.0.0.1:8080 } }]
+      traits:
+        - type: link
+          properties: { target: busy, namespace: wasi, package: http, interfaces: [incoming-handler] }
+";
+
+#[test]
+fn limits_of_a_manifest_reach_the_actor() {
+    let lattice = Lattice::one_box(&[]);
+    lattice.signed("busy", &[]);
+    let app = App::text(&lattice, LIMITED);
+    lattice.run(&["app", "deploy", path(&app.write()), "--wait"]);
+    let limits = || {
+        let inventory = lattice.run(&["get", "inventory", "--output", "json"]);
+        let hosts: serde_json::Value = serde_json::from_str(&inventory).expect("JSON");
+        hosts[0]["components"][0]["limits"].clone()
+    };
+    assert_eq!(limits(), serde_json::json!({"max_memory_limit": "8388608", "max_execution_time": "300"}));
+    assert_eq!(lattice.get("/fine").0, 200);
+    let begun = Instant::now();
+    assert_eq!(lattice.get("/loop").0, 504);
+    println!("a call that never returns ended after {:?}, with a limit of 300 ms", begun.elapsed());
+    // By itself a call may take half a minute.
+    assert!(begun.elapsed() < Duration::from_secs(10));
+    assert_eq!(lattice.get("/fine").0, 200);
+
+    let tight = app.with("version: v1", "version: v2").with("memory: 8Mi", "memory: 64Ki");
+    let refused = lattice.try_run(&["app", "deploy", path(&tight.write()), "--wait", "--timeout", "10"]).refused();
+    assert!(refused.contains("memory") && refused.contains("busy"), "{refused}");
+    let more = tight.with("version: v2", "version: v3").with("cpu: 100m", "cpu: \"4000\"");
+    let refused = lattice.try_run(&["app", "deploy", path(&more.write()), "--wait", "--timeout", "3"]).refused();
+    assert!(refused.contains("no room"), "{refused}");
+}
+
+#[test]
 fn up_deploys_what_it_is_given() {
     let prepared = Lattice::without_hosts();
     let manifest = App::example(&prepared, "counter", &["wasi:keyvalue/*"]).write();
@@ -77,6 +155,26 @@ fn up_deploys_what_it_is_given() {
     assert!(prepared.until_ok("/a").contains('2'));
     // A host that is on its way is waited for; nothing fails for want of one.
     assert!(!server.output().contains("action failed"), "{}", server.output());
+}
+
+#[test]
+fn up_deploys_a_folder_of_applications() {
+    let prepared = Lattice::without_hosts();
+    let folder = prepared.data().join("apps");
+    std::fs::create_dir(&folder).expect("made");
+    let address = std::net::SocketAddr::from(([127, 0, 0, 1], free_port()));
+    let moved = App::example(&prepared, "hello", &[]).with(&prepared.address.to_string(), &address.to_string());
+    for (file, app) in [("1.yaml", moved), ("2.yml", App::example(&prepared, "counter", &["wasi:keyvalue/*"]))] {
+        let image = format!("file://{}/", prepared.data().display());
+        let manifest = app.with("file://", &image).write();
+        std::fs::rename(manifest, folder.join(file)).expect("moved");
+    }
+    std::fs::write(folder.join("README.txt"), "no manifest").expect("written");
+    let server = prepared.up(&["-f", path(&folder)]);
+    server.wait_for("hello is deployed");
+    server.wait_for("counter is deployed");
+    assert!(prepared.until_ok("/a").contains('1'), "the counter");
+    assert!(http::until_ok(&prepared.runtime, address, "/b").contains("/b"), "hello");
 }
 
 #[test]
@@ -105,20 +203,6 @@ fn an_actor_of_a_killed_host_answers_elsewhere() {
             if now == host { Err(now) } else { Ok(()) }
         });
     }
-}
-
-#[test]
-fn a_killed_wadm_goes_on_where_it_was() {
-    let mut lattice = Lattice::two_hosts();
-    let manifest = App::example(&lattice, "hello", &[]).write();
-    lattice.start_wadm();
-    lattice.run(&["app", "deploy", path(&manifest)]);
-    lattice.kill_wadm();
-    lattice.start_wadm();
-    lattice.run(&["app", "deploy", path(&manifest), "--wait"]);
-    assert!(!lattice.until_ok("/").is_empty());
-    let inventory = lattice.run(&["get", "inventory"]);
-    assert_eq!(inventory.matches("builtin:http-server").count(), 1, "{inventory}");
 }
 
 /// One actor as it was and one as it will be, on the same path by weights.
@@ -166,64 +250,6 @@ fn a_canary_takes_its_share_of_the_requests() {
     let app = app.with("version: v1", "version: v2").with("weight: 75", "weight: 0").with("weight: 25", "weight: 100");
     lattice.run(&["app", "deploy", path(&app.write()), "--wait"]);
     assert_eq!(of_stable(), 0, "deployed means that the new weights hold");
-}
-
-/// Two actors of which one calls the other.
-const GREETING: &str = "\
-apiVersion: core.oam.dev/v1beta1
-kind: Application
-metadata:
-  name: greeting
-  annotations: { version: v1 }
-spec:
-  components:
-    - name: caller
-      type: component
-      properties: { image: file://caller.signed.wasm }
-      traits:
-        - type: link
-          properties: { target: greeter, namespace: demo, package: greet, interfaces: [greeter] }
-    - name: greeter
-      type: component
-      properties: { image: file://greeter.signed.wasm }
-";
-
-/// A greeter that greets otherwise.
-const OTHER_GREETER: &str = r#"(component
-  (core module $m (func (export "greet") (result i32) (i32.const 1)))
-  (core instance $i (instantiate $m))
-  (func $greet (result u32) (canon lift (core func $i "greet")))
-  (instance $out (export "greet" (func $greet)))
-  (export "demo:greet/greeter" (instance $out)))"#;
-
-#[test]
-fn a_version_that_callers_do_not_fit_is_shown_and_refused() {
-    let lattice = Lattice::one_box(&[]);
-    lattice.signed("caller", &["demo:greet/*"]);
-    lattice.signed("greeter", &[]);
-    let app = App::text(&lattice, GREETING);
-    let manifest = app.write();
-    let plan = lattice.run(&["app", "plan", path(&manifest), "--check"]);
-    assert!(plan.contains("= greeting-caller -> greeting-greeter: demo:greet/greeter fits"), "{plan}");
-    lattice.run(&["app", "deploy", path(&manifest), "--wait"]);
-
-    let other = lattice.data().join("other.wasm");
-    std::fs::write(&other, wat::parse_str(OTHER_GREETER).expect("is text")).expect("written");
-    let changed = app.with("version: v1", "version: v2").with("greeter.signed.wasm", "other.wasm").write();
-    let plan = lattice.run(&["app", "plan", path(&changed)]);
-    let broken = "demo:greet/greeter: demo:greet/greeter has greet as func() -> u32, and it is called as func(";
-    assert!(plan.contains("compatibility:") && plan.contains(broken), "{plan}");
-    let json = lattice.run(&["app", "plan", path(&changed), "--output", "json"]);
-    let json: serde_json::Value = serde_json::from_str(&json).expect("JSON");
-    let fits = json["compatibility"].as_array().expect("a list");
-    let is_broken = |when: &str| fits.iter().any(|fit| fit["verdict"] == "broken" && fit["when"] == when);
-    assert!(is_broken("afterwards") && fits.iter().all(|fit| fit["source"] == "greeting-caller"), "{json}");
-    assert!(lattice.try_run(&["app", "plan", path(&changed), "--check"]).refused().contains("would not fit"));
-    let refused = lattice.try_run(&["app", "deploy", path(&changed)]).refused();
-    assert!(refused.contains(broken) && refused.contains("--force"), "{refused}");
-    let versions = lattice.run(&["app", "versions", "greeting"]);
-    assert!(!versions.contains("v2"), "nothing was sent: {versions}");
-    lattice.run(&["app", "deploy", path(&changed), "--force"]);
 }
 
 #[test]

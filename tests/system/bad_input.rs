@@ -28,25 +28,32 @@ fn what_is_no_actor_is_refused_and_the_host_goes_on() {
     let good = lattice.signed("counter", &["wasi:keyvalue/*"]);
     let bytes = std::fs::read(&good).expect("was just written");
     let mut forged = bytes.clone();
-    forged[bytes.len() / 2] ^= 1;
+    // In the claims' signature, which is at the end.
+    let at = bytes.len() - 10;
+    forged[at] = if bytes[at] == b'A' { b'B' } else { b'A' };
     let core = wat::parse_str("(module)").expect("valid");
     let inert = wat::parse_str("(component)").expect("valid");
-    let refusals: &[(&str, &[u8], &[&str])] = &[
-        ("text.wasm", b"this is no component", &["component"]),
-        ("core.wasm", &core, &["component"]),
-        ("inert.wasm", &inert, &["inert"]),
-        ("cut.wasm", &bytes[..bytes.len() / 2], &["cut"]),
-        ("forged.wasm", &forged, &["forged"]),
+    let inert_signed = lattice.data().join("inert.signed.wasm");
+    let plain = file(&lattice, "inert.wasm", &inert);
+    lattice.run(&["sign", path(&plain), "--out", path(&inert_signed)]);
+    let inert_signed = std::fs::read(inert_signed).expect("was just written");
+    // Under an id that says nothing: the reason, the way out.
+    let refusals: &[(&[u8], &str, &str)] = &[
+        (b"this is no component", "magic header not detected", "build it for wasm32-wasip2"),
+        (&core, "core module, not a component", "wasm-tools component new"),
+        (&inert, "has no claims", "trellis sign"),
+        (&inert_signed, "exports no interface", "let its world export one"),
+        (&bytes[..bytes.len() / 2], "unexpected end", "copy it again"),
+        (&forged, "signature is not that of A", "sign it again"),
     ];
-    for (name, bytes, expected) in refusals {
-        let id = name.trim_end_matches(".wasm");
-        let component = file(&lattice, name, bytes);
-        check(&lattice.try_run(&["start", "actor", id, path(&component)]).refused(), expected);
+    for (bytes, reason, way_out) in refusals {
+        let component = file(&lattice, "x.wasm", bytes);
+        check(&lattice.try_run(&["start", "actor", "x", path(&component)]).refused(), &[reason, way_out]);
     }
-    let missing = lattice.data().join("missing.wasm");
-    check(&lattice.try_run(&["start", "actor", "missing", path(&missing)]).refused(), &["missing.wasm"]);
+    let missing = lattice.data().join("nowhere.wasm");
+    check(&lattice.try_run(&["start", "actor", "x", path(&missing)]).refused(), &["nowhere.wasm", "no such file"]);
     let unsigned = guests::path("hello");
-    check(&lattice.try_run(&["start", "actor", "unsigned", path(&unsigned)]).refused(), &["unsigned", "sign"]);
+    check(&lattice.try_run(&["start", "actor", "x", path(&unsigned)]).refused(), &["has no claims", "trellis sign"]);
 
     let hello = lattice.signed("hello", &[]);
     lattice.run(&["start", "actor", "hello", path(&hello)]);
@@ -66,15 +73,37 @@ fn all_imports_that_are_not_granted_or_not_linked_are_listed() {
 }
 
 #[test]
-fn names_that_could_be_subjects_are_refused() {
+fn names_that_could_be_subjects_are_refused_wherever_one_is_given() {
     let lattice = Lattice::one_box(&[]);
     let hello = lattice.signed("hello", &[]);
     let long = "x".repeat(10_240);
     for name in ["a.b", "*", ">", "a b", "a\tb", "", long.as_str()] {
-        let error = lattice.try_run(&["start", "actor", name, path(&hello)]).refused();
-        check(&error, &["letters, digits"]);
+        for arguments in [
+            &["start", "actor", name, path(&hello)][..],
+            &["start", "provider", name, "builtin:keyvalue"],
+            &["start", "provider", "kv", "builtin:keyvalue", "--config", name],
+            &["stop", "provider", name],
+            &["link", "put", name, "kv", "wasi:keyvalue/store"],
+            &["link", "put", "app", name, "wasi:keyvalue/store"],
+            &["link", "put", "app", "kv", "wasi:keyvalue/store", "--name", name],
+            &["link", "put", "app", "kv", "wasi:keyvalue/store", "--source-config", name],
+            &["link", "del", "app", "wasi:keyvalue", "--name", name],
+            &["config", "put", name, "key=value"],
+            &["config", "get", name],
+            &["host", "--name", name],
+            &["up", "--host", name],
+        ] {
+            let error = lattice.try_run(arguments).refused();
+            check(&error, &["letters, digits"]);
+            assert!(error.len() < 2_000, "the error must not repeat 10 KB");
+        }
+        let settings = file(&lattice, "host.toml", format!("name = {name:?}\n").as_bytes());
+        let error = lattice.try_run(&["host", "--config", path(&settings)]).refused();
+        check(&error, &["host.toml", "letters, digits"]);
         assert!(error.len() < 2_000, "the error must not repeat 10 KB");
     }
+    assert!(lattice.run(&["get", "links", "--output", "json"]).trim() == "[]", "nothing was done");
+    assert!(!lattice.run(&["get", "inventory"]).contains("builtin:"), "nothing was started");
 }
 
 #[test]
@@ -204,4 +233,21 @@ fn one_data_directory_has_one_box() {
     let error = process::run(lattice.data(), &["up", "--http", "127.0.0.1:0"]).refused();
     check(&error, &[path(lattice.data())]);
     lattice.wait_for_hosts(1);
+}
+
+#[test]
+fn one_data_directory_has_one_host_of_a_name() {
+    let lattice = Lattice::two_hosts();
+    let error = lattice.try_run(&["host", "--name", "a"]).refused();
+    check(&error, &[path(&lattice.data().join("hosts/a/lock")), "another process", "--name", "--data-dir"]);
+    lattice.wait_for_hosts(2);
+}
+
+#[test]
+fn one_data_directory_has_one_wadm() {
+    let mut lattice = Lattice::two_hosts();
+    lattice.start_wadm();
+    let error = lattice.try_run(&["wadm"]).refused();
+    check(&error, &["catalog.redb", path(lattice.data()), "another process", "--data-dir"]);
+    assert!(lattice.run(&["app", "list", "--output", "json"]).starts_with('['), "the first one goes on");
 }

@@ -81,9 +81,7 @@ impl Lattice {
 #[test]
 fn files_of_any_size_are_kept_and_given_back_in_little_memory() {
     let lattice = Lattice::one_box(&[]);
-    let manifest = App::example(&lattice, "files", &["wasi:blobstore/*"])
-        .with("127.0.0.1:8086", &lattice.address.to_string())
-        .write();
+    let manifest = App::example(&lattice, "files", &["wasi:blobstore/*"]).write();
     lattice.run(&["app", "deploy", path(&manifest), "--wait"]);
     assert_eq!(lattice.ask(Method::PUT, "/a/small%20one.txt", "hello").0, 201);
     assert_eq!(lattice.get("/a/small%20one.txt"), (200, "hello".to_owned()));

@@ -1,13 +1,12 @@
 //! nats-server is killed in the middle of a deploy and started again on its store: the deploy ends as deployed, what
 //! ran goes on, and nothing that was acknowledged is lost.
 
-use std::collections::BTreeMap;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use crate::support::app::App;
 use crate::support::lattice::{Lattice, path};
-use crate::support::{process, wait};
+use crate::support::{process, starts, wait};
 
 /// Actors of the application that is being deployed when nats-server is killed: enough for there to be a middle.
 const ACTORS: usize = 12;
@@ -19,35 +18,6 @@ const KILLED_AFTER: [usize; 3] = [0, 2, 8];
 /// are at most, because many are refused while it is away.
 const MORE: usize = 3;
 const MOST_APPS: usize = 300;
-
-/// An application of `count` actors that nobody calls.
-fn many<'a>(lattice: &'a Lattice, name: &str, count: usize) -> App<'a> {
-    let component = |number| {
-        format!(
-            "    - name: actor{number}\n      type: component\n      properties:\n        image: \
-             file://hello.signed.wasm\n      traits:\n        - type: spreadscaler\n          properties:\n            \
-             instances: 3\n"
-        )
-    };
-    App::of(lattice, name, (0..count).map(component))
-}
-
-/// How often each thing was started, by host and id, as the hosts' logs have it.
-fn starts(lattice: &Lattice) -> BTreeMap<String, usize> {
-    let mut starts = BTreeMap::new();
-    for (number, server) in lattice.servers.iter().enumerate() {
-        for line in server.output().lines().filter(|line| line.contains(" started ")) {
-            let id = line.split_whitespace().find(|word| word.contains("_id=")).expect("what started has an id");
-            *starts.entry(format!("host {number} {id}")).or_default() += 1;
-        }
-    }
-    starts
-}
-
-fn started(lattice: &Lattice, app: &str) -> usize {
-    let is_of_app = |(thing, _): &(&String, &usize)| thing.contains(&format!("actor_id={app}-"));
-    starts(lattice).iter().filter(is_of_app).map(|(_, times)| times).sum()
-}
 
 /// Three hosts and a wadm, with an application that counts requests.
 fn lattice_with_counter() -> Lattice {
@@ -73,25 +43,21 @@ fn a_deploy_survives_the_kill_of_nats_server() {
     let mut lattice = lattice_with_counter();
     for (round, killed_after) in KILLED_AFTER.into_iter().enumerate() {
         let name = format!("many{round}");
-        let manifest = many(&lattice, &name, ACTORS).write();
-        let before = starts(&lattice);
+        let manifest = App::many(&lattice, &name, ACTORS).write();
+        let before = starts::all(&lattice);
         lattice.run(&["app", "deploy", path(&manifest)]);
-        wait::until("the middle of the deploy", || match started(&lattice, &name) {
-            few if few < killed_after => Err(format!("{few} actors")),
-            _ => Ok(()),
-        });
+        starts::until(&lattice, &name, killed_after);
         lattice.nats().stop();
-        println!("killed when {} of {} actors were started", started(&lattice, &name), 3 * ACTORS);
+        println!("killed when {} of {} actors were started", starts::of_app(&lattice, &name), 3 * ACTORS);
         assert_eq!(lattice.get("/x").0, 200, "what ran answers meanwhile");
         lattice.nats().start_again();
         lattice.until_deployed(&name);
         lattice.until_deployed("counter");
-        let after = starts(&lattice);
+        let after = starts::all(&lattice);
         for (thing, times) in &before {
             assert_eq!(after.get(thing), Some(times), "{thing} ran and was not to be started again");
         }
-        let again: Vec<_> = after.iter().filter(|(_, times)| **times > 1).collect();
-        assert!(again.is_empty(), "started more than once: {again:?}");
+        starts::none_twice(&lattice);
         lattice.wait_for_hosts(3);
     }
 }
@@ -107,7 +73,7 @@ fn deploy_meanwhile(lattice: &mut Lattice) -> Vec<String> {
     };
     let manifest = |number| {
         let name = format!("one{number}");
-        let manifest = many(lattice, &name, 1).write_as(&name);
+        let manifest = App::many(lattice, &name, 1).write_as(&name);
         (name, manifest)
     };
     let manifests: Vec<_> = (0..MOST_APPS).map(manifest).collect();
@@ -134,10 +100,10 @@ fn deploy_meanwhile(lattice: &mut Lattice) -> Vec<String> {
 #[test]
 fn no_acknowledged_deploy_is_lost_with_nats_server() {
     let mut lattice = lattice_with_counter();
-    let before = starts(&lattice);
+    let before = starts::all(&lattice);
     for name in deploy_meanwhile(&mut lattice) {
         lattice.until_deployed(&name);
     }
-    let after = starts(&lattice);
+    let after = starts::all(&lattice);
     assert!(before.iter().all(|(thing, times)| after.get(thing) == Some(times)), "{before:?} became {after:?}");
 }

@@ -1,17 +1,11 @@
 //! Two hosts and a real nats-server: HTTP on host a, the actor on host b, the key-value provider on host a, so that one
 //! request crosses the lattice both ways.
 
-use std::convert::Infallible;
-use std::pin::Pin;
-use std::task::{Context, Poll};
-
-use bytes::Bytes;
 use http::{Method, Request};
-use http_body::Frame;
-use http_body_util::BodyExt as _;
 
 use crate::support::http as client;
 use crate::support::lattice::{Lattice, path};
+use crate::support::pattern::{self, Pattern};
 
 const COUNTER_IMPORTS: &[&str] = &["wasi:keyvalue/*"];
 
@@ -73,42 +67,10 @@ fn echo(lattice: &Lattice, bytes: usize) {
             .method(Method::POST)
             .uri("/echo")
             .header(http::header::HOST, lattice.address.to_string())
-            .body(Pattern { at: 0, end: bytes })
+            .body(Pattern::of(bytes))
             .expect("the parts are valid");
-        let mut response = client::send(lattice.address, request).await.expect("an answer");
+        let response = client::send(lattice.address, request).await.expect("an answer");
         assert_eq!(response.status(), 200);
-        let mut at = 0;
-        while let Some(frame) = response.frame().await {
-            let frame = frame.expect("the body is whole");
-            let Some(data) = frame.data_ref() else { continue };
-            assert!(data.iter().enumerate().all(|(offset, &byte)| byte == pattern(at + offset)), "changed near {at}");
-            at += data.len();
-        }
-        assert_eq!(at, bytes);
+        pattern::check(response.into_body(), bytes).await;
     });
-}
-
-fn pattern(at: usize) -> u8 {
-    (at % 251) as u8
-}
-
-/// A body of [`pattern`], made as it is asked for.
-struct Pattern {
-    at: usize,
-    end: usize,
-}
-
-impl http_body::Body for Pattern {
-    type Data = Bytes;
-    type Error = Infallible;
-
-    fn poll_frame(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
-        if self.at == self.end {
-            return Poll::Ready(None);
-        }
-        let end = self.end.min(self.at + (64 << 10));
-        let chunk: Bytes = (self.at..end).map(pattern).collect();
-        self.at = end;
-        Poll::Ready(Some(Ok(Frame::data(chunk))))
-    }
 }

@@ -40,6 +40,7 @@ const MAY_DEPEND_ON: &[(&str, &[&str])] = &[
         ],
     ),
     ("trellis-example-dice", &["trellis-provider-sdk"]),
+    ("trellis-attacker", &["trellis-provider-sdk"]),
     ("trellis-tests", &[]),
     ("xtask", &[]),
 ];
@@ -63,6 +64,9 @@ const KEPT_TO: &[(&str, &[&str])] = &[
     ("rusqlite", &["trellis-provider-sql"]),
     ("tokio-postgres", &["trellis-provider-sql"]),
     ("clap", &["trellis", "xtask"]),
+    ("landlock", &["trellis"]),
+    ("seccompiler", &["trellis"]),
+    ("close_fds", &["trellis"]),
 ];
 
 /// Crates whose work is to measure others, with whatever it takes.

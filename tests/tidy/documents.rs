@@ -21,6 +21,23 @@ fn documents_name_files_that_exist() {
     report("paths that the documents name exist", findings);
 }
 
+/// Rule: the README of each provider, of the example and of the template says what happens in faults.
+#[test]
+fn providers_say_what_they_do_in_faults() {
+    let folders = ["capability-providers/", "examples/providers/"];
+    let is_of_provider = |file: &&String| {
+        file.ends_with("/README.md") && folders.iter().any(|folder| file.starts_with(folder)) && !file.contains("/sdk/")
+    };
+    let template = "cli/templates/provider/README.md.template".to_owned();
+    let documents: Vec<&String> = files().iter().filter(is_of_provider).chain([&template]).collect();
+    assert!(documents.len() > 8, "the READMEs of providers are somewhere else now: {documents:?}");
+    let silent = documents.iter().filter(|file| !read(file).contains("\n## Behaviour in faults\n"));
+    report(
+        "the README of a provider has a section \"Behaviour in faults\"",
+        silent.map(|file| Finding::new(file, 1, "no such section".to_owned())).collect(),
+    );
+}
+
 /// Rule: tests that the documents name exist.
 #[test]
 fn documents_name_tests_that_exist() {

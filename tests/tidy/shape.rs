@@ -6,6 +6,8 @@ use crate::source::{Finding, Source, report, sources};
 const FILE_LINES: usize = 400;
 /// Lines of code of a function stay below this.
 const FUNCTION_LINES: usize = 60;
+/// Lines of code of the example of a provider stay below this.
+const EXAMPLE_LINES: usize = 60;
 
 /// Rule: a file has fewer than 400 lines without its tests.
 #[test]
@@ -32,6 +34,21 @@ fn long_functions(source: &Source) -> Vec<Finding> {
         Finding::new(&source.path, function.first, format!("{} has {lines} lines", function.name))
     })
     .collect()
+}
+
+/// Rule: the example of a provider is as short as the documents say.
+#[test]
+fn the_example_of_a_provider_is_short() {
+    let example = "examples/providers/dice/src/main.rs";
+    let source = sources().iter().find(|source| source.path == example).expect("the example is there");
+    let lines = product_lines(source);
+    let finding = (lines >= EXAMPLE_LINES).then(|| Finding::new(example, 1, format!("{lines} lines")));
+    report("the example of a provider has fewer than 60 lines of code", finding.into_iter().collect());
+}
+
+/// Lines of code that are no test.
+fn product_lines(source: &Source) -> usize {
+    (1..=source.lines.len()).filter(|line| !source.is_test(*line)).map(|line| source.code_lines(line..=line)).sum()
 }
 
 /// Rule: a file begins with `//!`: what lives here, and what does not.
@@ -137,4 +154,6 @@ fn rules_find_the_shapes_that_they_look_for() {
     let source = Source::parse("a.rs", format!("//! A.\n#[cfg(test)]\nmod tests {{\n{}}}\n", "\n".repeat(FILE_LINES)));
     assert!(long_file(&source).is_none());
     assert!(long_file(&Source::parse("a.rs", "//! A.\n".repeat(FILE_LINES))).is_some());
+    let source = "//! A.\n\nfn a() {}\n// Why.\n#[cfg(test)]\nmod tests {\n    fn b() {}\n}\n";
+    assert_eq!(product_lines(&Source::parse("a.rs", source.to_owned())), 1);
 }

@@ -2,13 +2,19 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, SystemTime};
 
+use async_trait::async_trait;
+use bytes::Bytes;
 use futures::StreamExt as _;
+use futures::future::join_all;
+use trellis_lattice::error::Result;
 use trellis_lattice::id::LatticeName;
 use trellis_lattice::identity::key::{Key, KeyKind};
 use trellis_lattice::identity::trust::Trust;
 use trellis_lattice::store::memory::MemoryStore;
+use trellis_lattice::store::{Expect, Key as RecordKey, Record, Revision, SharedStore, Store, Watch};
 use trellis_lattice::subject::{ModelOperation, Models, Subject};
 use trellis_lattice::transport::SharedTransport;
 use trellis_lattice::transport::memory::MemoryBus;
@@ -60,11 +66,15 @@ fn clock() -> u64 {
 }
 
 async fn run() -> Running {
+    run_on(Arc::new(MemoryStore::new())).await
+}
+
+/// The same, with what is wadm's own on `own`.
+async fn run_on(own: SharedStore) -> Running {
     let bus = MemoryBus::new();
     let transport: SharedTransport = Arc::new(bus.endpoint("wadm"));
     let store = Arc::new(MemoryStore::new());
     let key = Key::generate(KeyKind::Account);
-    let own = Arc::new(MemoryStore::new());
     let place = Place { lattice: lattice(), own, mirror: Some(store.clone()), key: key.clone(), believes: [].into() };
     let catalog = Catalog::open(place).await.expect("opens");
     let authority = key.public().parse().expect("an issuer");
@@ -91,6 +101,62 @@ async fn run() -> Running {
     let server = Server::start(services).await.expect("starts");
     let client = Client::new(transport, &lattice(), PATIENCE);
     Running { bus, client, _server: server, _wadm: wadm }
+}
+
+/// A disk that takes no more writes once it hangs.
+#[derive(Debug, Default)]
+struct Disk {
+    store: MemoryStore,
+    hangs: AtomicBool,
+}
+
+impl Disk {
+    async fn wait(&self) {
+        if self.hangs.load(Ordering::Relaxed) {
+            std::future::pending::<()>().await;
+        }
+    }
+}
+
+#[async_trait]
+impl Store for Disk {
+    async fn get(&self, key: &RecordKey) -> Result<Option<Record>> {
+        self.store.get(key).await
+    }
+
+    async fn put(&self, key: &RecordKey, value: Bytes, expect: Expect) -> Result<Revision> {
+        self.wait().await;
+        self.store.put(key, value, expect).await
+    }
+
+    async fn delete(&self, key: &RecordKey, expect: Expect) -> Result<()> {
+        self.wait().await;
+        self.store.delete(key, expect).await
+    }
+
+    async fn list(&self, prefix: &str) -> Result<Vec<Record>> {
+        self.store.list(prefix).await
+    }
+
+    async fn watch(&self, prefix: &str) -> Result<Watch> {
+        self.store.watch(prefix).await
+    }
+}
+
+#[tokio::test]
+async fn changes_that_wait_for_a_disk_hold_up_no_status() {
+    let disk = Arc::new(Disk::default());
+    let Running { client, .. } = &run_on(disk.clone()).await;
+    client.put(SHOP.into()).await.expect("answered");
+    disk.hangs.store(true, Ordering::Relaxed);
+    let request = version("v1");
+    let changes = (0..40).map(|_| client.deploy("shop", &request));
+    tokio::select! {
+        biased;
+        _ = join_all(changes) => panic!("the disk hangs"),
+        status = client.status("shop") => assert_eq!(status.expect("answered").result, StatusResult::Ok),
+    }
+    assert_eq!(client.list().await.expect("answered").models.len(), 1);
 }
 
 fn version(version: &str) -> Request {

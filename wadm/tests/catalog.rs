@@ -234,3 +234,15 @@ async fn a_record_of_an_unknown_wadm_is_left_alone_and_not_fought_over() {
     assert_eq!(wanted(&b), (None, 0));
     assert_eq!(wanted(&a), (Some("v1".into()), 1));
 }
+
+#[tokio::test]
+async fn what_another_wadm_did_is_there_as_soon_as_it_is_asked_for() {
+    let (lattice, keys) = (MemoryStore::new(), [(); 2].map(|()| Key::generate(KeyKind::User)));
+    let one = open(&MemoryStore::new(), Some(&lattice), &keys[0], &[&keys[1]]).await;
+    let other = open(&MemoryStore::new(), Some(&lattice), &keys[1], &[&keys[0]]).await;
+    for version in ["v1", "v2", "v3"] {
+        deploy(&one, version, &format!("web:{version}")).await;
+        other.look_up(&shop()).await;
+        assert_eq!(wanted(&other), wanted(&one));
+    }
+}

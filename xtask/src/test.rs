@@ -118,7 +118,8 @@ fn run_clients(workspace: &Workspace, servers: Servers<'_>) -> Result<()> {
     let mut command = workspace.cargo(["test", "--manifest-path", CLIENTS]);
     let binary = workspace.trellis();
     let target = binary.parent().and_then(Path::parent).context("`trellis` is in no target folder")?.join("clients");
-    command.env("CARGO_TARGET_DIR", target).env("TRELLIS_BINARY", &binary).env("TRELLIS_NATS_SERVER", servers.nats);
+    command.env("CARGO_TARGET_DIR", target).env("TRELLIS_BINARY", &binary);
+    command.env("TRELLIS_NATS_SERVER", servers.nats).env("TRELLIS_DOCKER_REGISTRY", servers.registry);
     step::run(&mut command)
 }
 

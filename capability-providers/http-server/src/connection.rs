@@ -6,12 +6,14 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
+use http::header::{CONNECTION, HeaderValue};
 use hyper::server::conn::{http1, http2};
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::graceful::GracefulConnection;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
+use tokio::sync::Notify;
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 use tokio_util::sync::CancellationToken;
@@ -38,6 +40,10 @@ const STREAM_WINDOW_BYTES: u32 = 64 << 10;
 /// What waits here for a peer that does not take it, for each stream.
 const SEND_BUFFER_BYTES: usize = 64 << 10;
 
+/// How long the first request of a connection is awaited when the server goes away: it may be on its way, and closing
+/// would lose it. Later ones are for their senders to send again (RFC 9112, 9.3.1).
+const FIRST_REQUEST: Duration = Duration::from_millis(500);
+
 /// How often a quiet HTTP/2 peer is asked whether it is there, and how long it may take to say so.
 const PING: Duration = Duration::from_secs(20);
 
@@ -56,7 +62,7 @@ pub(crate) async fn serve(stream: TcpStream, shared: Arc<Shared>) {
     let opened = tokio::select! {
         opened = tokio::time::timeout(header_timeout, open(stream, &shared)) => opened,
         // Nothing was asked yet.
-        () = shared.closing.cancelled() => return,
+        () = gone_by(&shared.closing, std::future::pending()) => return,
     };
     match opened {
         Ok(Ok(Opened::Http1(stream))) => serve_http1(stream, shared).await,
@@ -97,17 +103,32 @@ where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
     let limits = shared.limits;
-    let closing = shared.closing.clone();
+    let (closing, begun) = (shared.closing.clone(), Arc::new(Notify::new()));
+    let begins = begun.clone();
     let service = service_fn(move |request| {
+        begins.notify_one();
         let shared = shared.clone();
-        async move { Ok::<_, Infallible>(forward::serve(&shared, request).await) }
+        async move {
+            let mut response = forward::serve(&shared, request).await;
+            if shared.closing.is_cancelled() {
+                // hyper says so by itself only when it was told before the answer was ready.
+                response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+            }
+            Ok::<_, Infallible>(response)
+        }
     });
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(limits.header_timeout)
         .max_header_size(MAX_HEAD_BYTES)
         .serve_connection(TokioIo::new(Patient::new(stream, limits.pace())), service);
-    run(connection, closing.cancelled()).await;
+    run(connection, gone_by(&closing, begun.notified())).await;
+}
+
+/// Ends when the server goes away and a connection has begun with its first request, or had the time to.
+async fn gone_by(closing: &CancellationToken, begun: impl Future<Output = ()>) {
+    closing.cancelled().await;
+    let _ = tokio::time::timeout(FIRST_REQUEST, begun).await;
 }
 
 async fn serve_http2<S>(stream: S, shared: Arc<Shared>)

@@ -13,6 +13,7 @@ mod listener;
 mod peers;
 mod route;
 mod split;
+mod succession;
 mod tls;
 
 mod cors;

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, HashMap};
 use std::io;
 use std::net::SocketAddr;
+use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -22,6 +23,7 @@ use crate::forward::Route;
 use crate::peers::{Peers, Place};
 use crate::route::{Pattern, Table};
 use crate::split::Split;
+use crate::succession::{Inherited, Offer};
 use crate::tls::{self, Certificate};
 
 /// A link, told apart from those of other providers in this process.
@@ -34,6 +36,7 @@ pub(crate) struct Key {
 }
 
 /// What a link asks for.
+#[derive(Clone)]
 pub(crate) struct Entry {
     /// Where it listens.
     pub(crate) address: SocketAddr,
@@ -45,6 +48,8 @@ pub(crate) struct Entry {
     pub(crate) route: Arc<Route>,
     /// Who it says that it is, if it says so.
     pub(crate) tls: Option<Arc<Certificate>>,
+    /// The directory that all processes of the provider have in common.
+    pub(crate) dir: Arc<Path>,
 }
 
 impl Entry {
@@ -61,9 +66,15 @@ impl Entry {
 pub struct Listeners(Mutex<HashMap<SocketAddr, Listener>>);
 
 impl Listeners {
-    /// Adds a link's route, or replaces the one it had; binds when it is the first of its address. What is to be
-    /// closed instead comes back. After an error the link has no route.
-    pub(crate) fn put(&self, key: &Key, entry: Entry, limits: Limits) -> (Vec<Listener>, Result<(), LinkError>) {
+    /// Adds a link's route, or replaces the one it had; binds when it is the first of its address, unless its socket was
+    /// inherited. What is to be closed instead comes back. After an error the link has no route.
+    pub(crate) fn put(
+        &self,
+        key: &Key,
+        entry: Entry,
+        limits: Limits,
+        inherited: Option<Inherited>,
+    ) -> (Vec<Listener>, Result<(), LinkError>) {
         let mut listeners = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let address = entry.address;
         for listener in listeners.values_mut() {
@@ -71,7 +82,7 @@ impl Listeners {
         }
         let result = match listeners.get_mut(&address) {
             Some(listener) => listener.insert(key, entry),
-            None => Listener::bind(&entry, limits).and_then(|mut listener| {
+            None => Listener::open(&entry, limits, inherited).and_then(|mut listener| {
                 listener.insert(key, entry)?;
                 listeners.insert(address, listener);
                 Ok(())
@@ -135,12 +146,16 @@ pub(crate) struct Listener {
 }
 
 impl Listener {
-    fn bind(entry: &Entry, limits: Limits) -> Result<Self, LinkError> {
-        let address = entry.address;
+    fn open(entry: &Entry, limits: Limits, inherited: Option<Inherited>) -> Result<Self, LinkError> {
+        let (address, dir) = (entry.address, &entry.dir);
         let tls = ArcSwapOption::new(tls::config(entry.certificate())?);
-        let (listener, local) = bind(address).map_err(|error| unavailable(address, &error))?;
+        let (listener, offer) = match inherited {
+            Some(inherited) => Offer::after(dir, address, inherited),
+            None => (bind(address).map_err(|error| unavailable(address, &error))?, Offer::new(dir, address)),
+        };
+        let local = listener.local_addr().map_err(|error| unavailable(address, &error))?;
         let shared = Arc::new(Shared { table: ArcSwap::default(), tls, limits, closing: CancellationToken::new() });
-        let task = AbortOnDropHandle::new(tokio::spawn(accept(listener, shared.clone())));
+        let task = AbortOnDropHandle::new(tokio::spawn(accept((listener, offer), shared.clone())));
         info!(address = %local, "HTTP server listens");
         Ok(Self { local, entries: BTreeMap::new(), splits: HashMap::new(), shared, task })
     }
@@ -209,31 +224,31 @@ impl Listener {
     }
 }
 
-fn bind(address: SocketAddr) -> io::Result<(TcpListener, SocketAddr)> {
+fn bind(address: SocketAddr) -> io::Result<TcpListener> {
     let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
     socket.set_reuseaddr(true)?;
     socket.bind(address)?;
-    let listener = socket.listen(1_024)?;
-    let local = listener.local_addr()?;
-    Ok((listener, local))
+    socket.listen(1_024)
 }
 
 fn unavailable(address: SocketAddr, error: &io::Error) -> LinkError {
-    LinkError::Unavailable(match error.kind() {
+    let text = match error.kind() {
         io::ErrorKind::AddrInUse => {
-            format!("address {address} is in use by another process: stop it, or set `address` of the link to another")
+            "is in use by another process: stop it, or set `address` of the link to another".to_owned()
         }
         io::ErrorKind::PermissionDenied => {
-            format!("address {address} may not be listened on: ports below 1024 need privileges, use a higher one")
+            "may not be listened on: ports below 1024 need privileges, use a higher one".to_owned()
         }
         io::ErrorKind::AddrNotAvailable => {
-            format!("address {address} is not one of this machine: set `address` of the link to one that is")
+            "is not one of this machine: set `address` of the link to one that is".to_owned()
         }
-        _ => format!("address {address} cannot be listened on: {error}"),
-    })
+        _ => format!("cannot be listened on: {error}"),
+    };
+    let text = format!("address {address} {text}");
+    if error.kind() == io::ErrorKind::AddrInUse { LinkError::Held(text) } else { LinkError::Unavailable(text) }
 }
 
-async fn accept(listener: TcpListener, shared: Arc<Shared>) {
+async fn accept((listener, mut offer): (TcpListener, Offer), shared: Arc<Shared>) {
     let slots = Arc::new(Semaphore::new(shared.limits.connections));
     let peers = Arc::new(Peers::default());
     let mut connections = JoinSet::new();
@@ -241,6 +256,7 @@ async fn accept(listener: TcpListener, shared: Arc<Shared>) {
         tokio::select! {
             () = shared.closing.cancelled() => break,
             Some(_) = connections.join_next() => {}
+            () = offer.serve(&listener) => {}
             (stream, held) = next(&listener, &slots, &peers, shared.limits.connections_per_peer) => {
                 let shared = shared.clone();
                 connections.spawn(async move {
@@ -250,7 +266,7 @@ async fn accept(listener: TcpListener, shared: Arc<Shared>) {
             }
         }
     }
-    drop(listener);
+    drop((listener, offer));
     while connections.join_next().await.is_some() {}
 }
 

@@ -15,6 +15,7 @@ use crate::config::{LinkConfig, ProviderConfig};
 use crate::forward::Route;
 use crate::front::Front;
 use crate::listener::{Entry, Key, Listener, Listeners};
+use crate::succession::inherit;
 use crate::tls::Certificate;
 
 /// The name after `builtin:`.
@@ -71,7 +72,26 @@ impl HttpServer {
             front: Front::new(config.front),
         };
         let address = config.address.unwrap_or(self.config.address);
-        Ok(Entry { address, pattern: config.pattern, weight: config.weight, route: Arc::new(route), tls })
+        let dir = self.environment.data_dir.as_path().into();
+        Ok(Entry { address, pattern: config.pattern, weight: config.weight, route: Arc::new(route), tls, dir })
+    }
+
+    /// Puts a link's route. An address that another process of this provider listens on, which this one is about to
+    /// replace, is listened on together with it.
+    async fn put(&self, key: &Key, entry: Entry) -> (Vec<Listener>, Result<(), LinkError>) {
+        let (mut unused, result) = self.listeners.put(key, entry.clone(), self.config.limits, None);
+        let Err(LinkError::Held(reason)) = result else { return (unused, result) };
+        match inherit(&entry.dir, entry.address).await {
+            Ok(inherited) => {
+                let (more, result) = self.listeners.put(key, entry, self.config.limits, Some(inherited));
+                unused.extend(more);
+                (unused, result)
+            }
+            Err(error) => {
+                tracing::debug!("no listening socket to inherit: {error}");
+                (unused, Err(LinkError::Held(reason)))
+            }
+        }
     }
 }
 
@@ -101,7 +121,7 @@ impl Provider for HttpServer {
     async fn link_up(&self, link: &ActiveLink) -> Result<(), LinkError> {
         let key = self.key(link);
         let (unused, result) = match self.entry(link).await {
-            Ok(entry) => self.listeners.put(&key, entry, self.config.limits),
+            Ok(entry) => self.put(&key, entry).await,
             Err(error) => (self.listeners.remove(|other| *other == key), Err(error)),
         };
         close(unused, CLOSE_LIMIT).await;

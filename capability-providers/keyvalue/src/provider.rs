@@ -1,6 +1,6 @@
 //! The provider: its links, what each has of which store, and the actors that are told of changes.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -37,7 +37,12 @@ struct Links {
     callers: HashMap<Key, Arc<Access>>,
     /// To actors; dropping one ends it.
     watchers: HashMap<Key, Arc<AbortOnDropHandle<()>>>,
+    /// Those that have the embedded store.
+    embedded: HashSet<(Role, Key)>,
 }
+
+/// How long calls in flight may keep the file of the embedded store when its last link goes.
+const RELEASE_LIMIT: Duration = Duration::from_secs(5);
 
 /// A key-value provider.
 pub struct KeyValue {
@@ -66,6 +71,11 @@ impl KeyValue {
             BackendConfig::Redis(remote) | BackendConfig::Nats(remote, _) => Some(remote.timeout),
         };
         let key = key(link);
+        let is_embedded = matches!(config, BackendConfig::Embedded(_));
+        self.change(|links| {
+            links.embedded.remove(&(link.role, key.clone()));
+            links.embedded.extend(is_embedded.then(|| (link.role, key.clone())));
+        });
         match link.role {
             Role::Target => {
                 let access = Arc::new(Access { scope, backend, timeout });
@@ -133,10 +143,17 @@ impl Provider for KeyValue {
 
     async fn link_down(&self, link: &ActiveLink) {
         let key = key(link);
-        self.change(|links| match link.role {
-            Role::Target => drop(links.callers.remove(&key)),
-            Role::Source => drop(links.watchers.remove(&key)),
+        self.change(|links| {
+            links.embedded.remove(&(link.role, key.clone()));
+            match link.role {
+                Role::Target => drop(links.callers.remove(&key)),
+                Role::Source => drop(links.watchers.remove(&key)),
+            }
         });
+        // Another process may wait for the file: the one that takes this one's place.
+        if self.links.load().embedded.is_empty() {
+            self.backends.release(RELEASE_LIMIT).await;
+        }
     }
 
     fn backing(&self, link: &ActiveLink) -> Backing {

@@ -105,6 +105,15 @@ impl Brokers {
         let opened = Arc::new(Queues::open(&self.environment.data_dir, self.config.limits).await?);
         Ok(queues.insert(opened).clone())
     }
+
+    /// Gives the file back when nobody has it any more: the process that takes this one's place may wait for it.
+    async fn release(&self) {
+        let mut queues = self.queues.lock().await;
+        if let Some(unused) = queues.take_if(|queues| Arc::strong_count(queues) == 1) {
+            // Under the lock, so that the file is closed before it is opened again.
+            unused.close(CLOSE_LIMIT).await;
+        }
+    }
 }
 
 impl Messaging {
@@ -164,6 +173,26 @@ impl Messaging {
         self.handlers.lock().await.insert((link.link.target.clone(), link.link.name.clone()), handler);
         Ok(())
     }
+
+    async fn remove(&self, link: &ActiveLink) {
+        match link.role {
+            Role::Target => {
+                let key = (link.link.source_id.clone(), link.link.name.clone());
+                self.consumers.rcu(|consumers| {
+                    let mut consumers = Consumers::clone(consumers);
+                    consumers.remove(&key);
+                    consumers
+                });
+            }
+            Role::Source => {
+                let key = (link.link.target.clone(), link.link.name.clone());
+                let handler = self.handlers.lock().await.remove(&key);
+                if let Some(handler) = handler {
+                    handler.close(CLOSE_LIMIT).await;
+                }
+            }
+        }
+    }
 }
 
 /// Subscribes for transforms as soon as their broker can be reached.
@@ -218,7 +247,7 @@ impl Provider for Messaging {
     }
 
     async fn link_up(&self, link: &ActiveLink) -> Result<(), LinkError> {
-        self.link_down(link).await;
+        self.remove(link).await;
         match link.role {
             Role::Target => self.consumer_up(link).await,
             Role::Source => self.handler_up(link).await,
@@ -226,23 +255,8 @@ impl Provider for Messaging {
     }
 
     async fn link_down(&self, link: &ActiveLink) {
-        match link.role {
-            Role::Target => {
-                let key = (link.link.source_id.clone(), link.link.name.clone());
-                self.consumers.rcu(|consumers| {
-                    let mut consumers = Consumers::clone(consumers);
-                    consumers.remove(&key);
-                    consumers
-                });
-            }
-            Role::Source => {
-                let key = (link.link.target.clone(), link.link.name.clone());
-                let handler = self.handlers.lock().await.remove(&key);
-                if let Some(handler) = handler {
-                    handler.close(CLOSE_LIMIT).await;
-                }
-            }
-        }
+        self.remove(link).await;
+        self.brokers.release().await;
     }
 
     fn backing(&self, link: &ActiveLink) -> Backing {

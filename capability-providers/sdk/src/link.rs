@@ -49,7 +49,11 @@ pub enum LinkError {
         /// An example value.
         example: &'static str,
     },
-    /// Something outside is in the way: a port in use, a file held by another process, a backend that is down.
+    /// Something outside is in the way: a backend that is down, a device that is not there.
     #[error("{0}")]
     Unavailable(String),
+    /// Another process has what only one can have: a port, a locked file. When a provider is replaced, that is most
+    /// often the process that is to go; a host then hands the link over in order.
+    #[error("{0}")]
+    Held(String),
 }

@@ -12,7 +12,9 @@ use tokio::net::UnixStream;
 use tokio::sync::mpsc;
 use trellis_lattice::wire::flow::encode_bare;
 use trellis_lattice::wire::reply::decode_error;
-use trellis_lattice::wire::{CallFrame, Chunk, Kind, Part, Prefix, ReplyFrame, Stamp, Tag, Value};
+use trellis_lattice::wire::{
+    CallFrame, Chunk, Kind, MIN_CHUNK_COST_BYTES, Part, Prefix, ReplyFrame, Stamp, Tag, Value, WINDOW_BYTES,
+};
 use trellis_provider_sdk::process::{Channel, MAX_CALLS, Serve};
 use trellis_provider_sdk::{Answer, Args, Body, CallError, CallErrorKind, Head, Invocation, testing};
 use uuid::Uuid;
@@ -216,4 +218,51 @@ async fn more_of_a_body_than_was_granted_breaks_it_off_and_nothing_else() {
         }
     };
     assert_eq!((received, error.kind), (4 * data.len(), CallErrorKind::TooLarge));
+}
+
+#[tokio::test]
+async fn empty_chunks_without_end_last_as_long_as_their_caller_waits() {
+    let mut raw = Raw::open();
+    let channel = raw.channel.clone();
+    let wait = Duration::from_millis(300);
+    let call =
+        tokio::spawn(tokio::time::timeout(
+            wait,
+            async move { channel.call(invocation("mirror", "", Body::Empty)).await },
+        ));
+    let frame = raw.receive().await;
+    let id = Prefix::read(&frame).expect("a frame").0.id;
+    // A value of ten bytes, none of which comes.
+    let reply = ReplyFrame { value: Value::Streamed(10), body: Part::Streamed(None) };
+    raw.send(&reply.encode(Tag::default(), id)).await;
+    let mut sequence = 0;
+    while !call.is_finished() {
+        raw.send(&Chunk { sequence, data: &[] }.encode(prefix(Kind::Chunk, id))).await;
+        sequence += 1;
+        // Fewer in all than a window has room for: it is not for too many that the call ends.
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+    assert!(call.await.expect("no panic").is_err(), "the time was over");
+    let said = async { while Prefix::read(&raw.receive().await).expect("a frame").0.kind != Kind::Cancel {} };
+    tokio::time::timeout(PATIENCE, said).await.expect("the other end is told that the caller left");
+}
+
+#[tokio::test]
+async fn empty_chunks_that_nobody_reads_break_the_body_off() {
+    let mut raw = Raw::open();
+    let channel = raw.channel.clone();
+    let call = tokio::spawn(async move { channel.call(invocation("mirror", "", Body::Empty)).await });
+    let frame = raw.receive().await;
+    let id = Prefix::read(&frame).expect("a frame").0.id;
+    let reply = ReplyFrame { value: Value::Inline(b"\xa1x"), body: Part::Streamed(None) };
+    raw.send(&reply.encode(Tag::default(), id)).await;
+    let mut body = call.await.expect("no panic").expect("an answer").body;
+    for sequence in 0..=WINDOW_BYTES / MIN_CHUNK_COST_BYTES {
+        raw.send(&Chunk { sequence, data: &[] }.encode(prefix(Kind::Chunk, id))).await;
+    }
+    // What was sent before this is done with when it is answered.
+    raw.call("mirror", Part::Empty).await;
+    raw.receive().await;
+    let error = body.frame().await.expect("it does not end well").expect_err("it breaks off");
+    assert_eq!(error.kind, CallErrorKind::TooLarge);
 }

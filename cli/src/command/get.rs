@@ -7,7 +7,7 @@ use tokio::time::MissedTickBehavior;
 use trellis_lattice::id::EntityId;
 use trellis_lattice::message::command::StringMap;
 use trellis_lattice::message::inventory::{
-    HostInventory, HostSummary, LinkState, ProviderLink, Readiness, ReadinessState,
+    HostInventory, HostSummary, LinkState, ProviderEntry, ProviderLink, Readiness, ReadinessState,
 };
 
 use crate::command::link;
@@ -134,8 +134,7 @@ fn rows(host: &HostInventory) -> Vec<[String; 7]> {
     let providers = host.providers.iter().map(|provider| {
         let from = provider.image_ref.clone().unwrap_or_default();
         let (id, annotations) = (provider.id.to_string(), annotated(&provider.annotations));
-        let links = provider.links.as_deref().map(standing).unwrap_or_default();
-        [host.friendly_name.clone(), "provider".to_owned(), id, String::new(), from, links, annotations]
+        [host.friendly_name.clone(), "provider".to_owned(), id, String::new(), from, state(provider), annotations]
     });
     actors.chain(providers).collect()
 }
@@ -147,6 +146,13 @@ fn readiness(readiness: &Readiness) -> String {
         (_, Some(reason)) => reason.clone(),
         (_, None) => "not ready".to_owned(),
     }
+}
+
+/// Why it is ill, if it is, and how its links stand.
+fn state(provider: &ProviderEntry) -> String {
+    let ill = provider.unhealthy.iter().map(|reason| format!("unhealthy: {reason}"));
+    let links = provider.links.as_deref().map(standing).filter(|text| !text.is_empty());
+    ill.chain(links).collect::<Vec<_>>().join("; ")
 }
 
 /// E.g. `2 up, 1 failed: http -> web: 127.0.0.1:80 is in use`.

@@ -112,6 +112,7 @@ fn create(context: &Context, create: Create) -> anyhow::Result<()> {
         revision: create.revision,
         version: create.version,
         expires_in_seconds: create.expires_in_days.map(|days| u64::from(days) * 86_400),
+        config_schema: None,
     };
     let out = create.out.unwrap_or_else(|| create.program.with_extension("par"));
     let programs = Programs::from([(create.target.unwrap_or_else(own_target), read(&create.program)?)]);
@@ -130,6 +131,7 @@ fn insert(context: &Context, insert: Insert) -> anyhow::Result<()> {
         revision: claims.revision,
         version: claims.version.clone(),
         expires_in_seconds: claims.expires_at.map(|end| end.saturating_sub(now_unix_seconds())),
+        config_schema: claims.config_schema.clone(),
     };
     let keys = insert.keys.get(context, &statement.name)?;
     write(context, &insert.file, &statement, &programs, &keys)
@@ -150,7 +152,8 @@ fn write(
     let archive = pack(statement, programs, (issuer, provider), now_unix_seconds())
         .with_context(|| format!("make {}", out.display()))?;
     replace(out, &archive)?;
-    let targets: Vec<&String> = programs.keys().collect();
+    let written = Archive::open(archive.clone().into(), now_unix_seconds())?;
+    let targets: Vec<&str> = written.targets().collect();
     let value = json!({
         "file": out, "size_bytes": archive.len(), "issuer": issuer.public(), "subject": provider.public(),
         "targets": targets,
@@ -180,6 +183,9 @@ fn inspect(context: &Context, file: &Path) -> anyhow::Result<()> {
         rows.push(row(target, &state));
         targets.insert(target.to_owned(), state.into());
     }
+    let shown = |bytes: Option<&Bytes>| bytes.map(|bytes| format!("{} bytes, as signed", bytes.len()));
+    let world = archive.world().map_or_else(|error| Some(error.to_string()), shown);
+    rows.extend(world.as_ref().map(|state| row("world", state)));
     let value = json!({
         "file": file,
         "name": claims.name,
@@ -191,6 +197,8 @@ fn inspect(context: &Context, file: &Path) -> anyhow::Result<()> {
         "issued_at": claims.issued_at,
         "expires_at": claims.expires_at,
         "targets": targets,
+        "world": world,
+        "config_schema": claims.config_schema,
     });
     context.output.list(&value, ["what", "is"], rows)
 }

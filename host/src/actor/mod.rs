@@ -1,4 +1,5 @@
-//! A running actor: admission, a fresh instance per call (or a reused one for WASI 0.3), and the call itself.
+//! A running actor: admission, a fresh instance per call (by wasi:http 0.3 one that served before, if it is well), and the
+//! call itself.
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -22,7 +22,8 @@ pub(super) fn read(path: &Path, max_bytes: u64) -> Result<Bytes> {
     // The limit holds for what is read, not for what the file said of its size.
     file.take(max_bytes + 1).read_to_end(&mut bytes).map_err(unreadable)?;
     if bytes.is_empty() {
-        return Err(Error::new(ErrorKind::Component, format!("{} is empty, not a component", path.display())));
+        let message = format!("{} is empty, not a component: build it again, or copy it again", path.display());
+        return Err(Error::new(ErrorKind::Component, message));
     }
     if bytes.len() as u64 > max_bytes {
         let message = format!("{} is larger than {} MiB", path.display(), max_bytes >> 20);

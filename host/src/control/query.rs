@@ -45,7 +45,7 @@ pub(crate) fn inventory(shared: &Shared) -> HostInventory {
         uptime_seconds: uptime.as_secs(),
         components: components(&snapshot),
         providers: providers(&snapshot),
-        broker: shared.context.transport.broker(),
+        broker: shared.transport.broker(),
         capacity: Some(capacity::measure(shared.context.runtime.max_instances())),
         fence: Some(shared.context.told.fence()).filter(|fence| *fence > 0),
         breakers: breakers(shared, &snapshot),
@@ -88,6 +88,7 @@ fn providers(snapshot: &Snapshot) -> Vec<ProviderEntry> {
         revision: 0,
         annotations: entry.command.annotations.clone(),
         links: Some(entry.running.links()),
+        unhealthy: entry.running.unhealthy(),
     };
     snapshot.providers.values().map(entry).collect()
 }

@@ -81,6 +81,11 @@ impl Running {
         self.standing.now()
     }
 
+    /// Why it is ill, as it was when its health was asked for last.
+    pub(crate) fn unhealthy(&self) -> Option<String> {
+        self.standing.unhealthy()
+    }
+
     /// Whether it calls actors, as an HTTP server does: it is stopped before them, others after.
     pub(crate) fn is_source(&self) -> bool {
         !self.description.load().calls.is_empty()

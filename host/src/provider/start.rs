@@ -14,13 +14,14 @@ use trellis_lattice::message::command::StringMap;
 use trellis_provider_sdk as sdk;
 use trellis_provider_sdk::process::WithHost;
 
-use super::process::{Keeper, Plan};
+use super::process::{Keeper, Plan, temporary_dir};
 use super::program::Programs;
 use super::reference::Reference;
 use super::standing::Board;
 use super::supervisor::Supervisor;
 use super::{Running, builtin};
 use crate::announce::Announcer;
+use crate::config::User;
 use crate::error::{Error, ErrorKind, Result};
 use crate::records::Records;
 use crate::resilience::Defaults;
@@ -84,7 +85,11 @@ pub(crate) async fn start(with: Start<'_>, spec: Spec) -> Result<Arc<Running>> {
             (builtin::make(factory, environment).await?, None)
         }
         reference => {
-            let (keeper, provider) = Keeper::start(plan(&with, reference, &spec).await?).await?;
+            let plan = plan(&with, reference, &spec).await?;
+            // What a process that ended left there is nobody's.
+            let _ = std::fs::remove_dir_all(temporary_dir(&plan.data_dir));
+            make_own_dir(&temporary_dir(&plan.data_dir), plan.native.user)?;
+            let (keeper, provider) = Keeper::start(plan).await?;
             (provider, Some(keeper))
         }
     };
@@ -121,11 +126,7 @@ async fn plan(with: &Start<'_>, reference: Reference<'_>, spec: &Spec) -> Result
     };
     // The process has another working directory.
     let data_dir = std::path::absolute(&data_dir).map_err(|error| cannot_make(&data_dir, error))?;
-    make_private_dir(&data_dir).map_err(|error| cannot_make(&data_dir, error))?;
-    if let Some(user) = native.user {
-        std::os::unix::fs::chown(&data_dir, Some(user.uid), Some(user.gid))
-            .map_err(|error| cannot_make(&data_dir, error))?;
-    }
+    make_own_dir(&data_dir, native.user)?;
     Ok(Plan {
         id: spec.id.clone(),
         host: with.host.to_string(),
@@ -180,6 +181,15 @@ fn run(
 pub(crate) fn make_private_dir(dir: &Path) -> std::io::Result<()> {
     use std::os::unix::fs::DirBuilderExt as _;
     std::fs::DirBuilder::new().recursive(true).mode(0o700).create(dir)
+}
+
+/// Makes `dir` for a process that runs as `user`.
+fn make_own_dir(dir: &Path, user: Option<User>) -> Result<()> {
+    let made = make_private_dir(dir).and_then(|()| match user {
+        Some(User { uid, gid }) => std::os::unix::fs::chown(dir, Some(uid), Some(gid)),
+        None => Ok(()),
+    });
+    made.map_err(|error| cannot_make(dir, error))
 }
 
 fn cannot_make(dir: &Path, error: std::io::Error) -> Error {

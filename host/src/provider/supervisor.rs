@@ -165,6 +165,7 @@ impl Supervisor {
             Ok(Err(error)) => Health::Unhealthy(error.to_string()),
             Err(_) => Health::Unhealthy(format!("no answer within {} s", HEALTH_TIMEOUT.as_secs())),
         };
+        self.board.show_health(&check);
         let (next, event) = health::step(state, &check);
         if let (true, Health::Unhealthy(reason)) = (next != state, &check) {
             tracing::warn!(provider_id = %self.id, error = reason, "provider is unhealthy");

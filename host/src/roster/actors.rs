@@ -186,7 +186,10 @@ async fn compile(context: &Context, command: &ScaleComponent, artifact: &Artifac
         Error::new(ErrorKind::Component, message)
     })??;
     if component.exports().is_empty() {
-        let message = format!("{} exports no interface that could be called", command.component_ref);
+        let message = format!(
+            "{} exports no interface that could be called: let its world export one, e.g. wasi:http/incoming-handler",
+            command.component_ref
+        );
         return Err(Error::new(ErrorKind::Component, message));
     }
     Ok(component)

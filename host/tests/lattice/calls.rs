@@ -7,12 +7,11 @@ use trellis_lattice::error::CallErrorKind;
 use trellis_lattice::identity::key::{Key, KeyKind};
 use trellis_lattice::identity::peer::Identity;
 use trellis_lattice::message::command::DeleteLink;
-use trellis_lattice::message::invocation::{Context, Encoding, Head, Invocation};
 use trellis_lattice::message::presence::{Running, State};
-use trellis_lattice::rpc::{Join, Peer};
 
-use crate::cluster::{Cluster, PATIENCE, eventually, link, now, params, provider, scale};
+use crate::cluster::{Cluster, eventually, link, now, provider, scale};
 use crate::guests;
+use crate::rogue::{self, invocation, join, seen};
 
 #[tokio::test]
 async fn an_actor_on_another_host_is_called_over_a_link_and_not_after_it_is_gone() {
@@ -102,9 +101,7 @@ async fn a_host_that_forges_a_source_is_refused_by_the_receiver() {
     client.start_provider(&provider(a.id(), "echo", "echo")).await.expect("starts");
     client.put_link(&link("front", "test:echo/echo", "echo")).await.expect("put");
 
-    let key = Key::generate(KeyKind::Host);
-    let identity = Identity::new(&key, cluster.token(&key, |_| {}), now()).expect("valid");
-    let rogue = join(&cluster, identity).await;
+    let rogue = rogue::host(&cluster).await;
     let kind = |source: &'static str| {
         let rogue = Arc::clone(&rogue);
         async move { rogue.call(invocation(source, "echo")).await.map_err(|error| error.kind).map(drop) }
@@ -140,36 +137,4 @@ async fn a_caller_calls_what_its_token_grants_and_nothing_else() {
         let error = caller.call(invocation(source, target)).await.expect_err("not granted");
         assert_eq!(error.kind, CallErrorKind::Denied, "{source} → {target}: {error}");
     }
-}
-
-async fn join(cluster: &Cluster, identity: Identity) -> Arc<Peer> {
-    let join = Join { lattice: Cluster::lattice(), identity, trust: Arc::clone(&cluster.trust), site: None };
-    Peer::join(cluster.transport("peer"), join, None).await.expect("joins")
-}
-
-/// Waits until the peer knows who runs the providers.
-async fn seen(peer: &Arc<Peer>) {
-    eventually(|| async {
-        let present = peer.present();
-        let runs = present.iter().any(|presence| !presence.running.is_empty());
-        if runs { Ok(()) } else { Err(format!("{present:?}")) }
-    })
-    .await;
-}
-
-fn invocation(source: &str, target: &str) -> Invocation<bytes::Bytes> {
-    let head = Head {
-        id: uuid::Uuid::now_v7(),
-        source: source.parse().expect("valid"),
-        target: target.parse().expect("valid"),
-        link: Default::default(),
-        interface: "test:echo/echo".parse().expect("valid"),
-        function: "text".into(),
-        signature: None,
-        encoding: Encoding::Pack,
-        attempt: 1,
-        grant_epoch: 0,
-        context: Context::root(PATIENCE),
-    };
-    Invocation { head, args: params("hello"), body: Default::default() }
 }

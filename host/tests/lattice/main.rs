@@ -3,7 +3,9 @@
 mod calls;
 mod cluster;
 mod control;
+mod deputy;
 mod guests;
+mod handover;
 mod links;
 mod live;
 mod policies;
@@ -11,6 +13,7 @@ mod process;
 mod refusals;
 mod registry;
 mod restart;
+mod rogue;
 mod secrets;
 mod standing;
 mod traversal;

@@ -1,65 +1,84 @@
 //! Providers as processes of their own: calls both ways, restarts, replacement, and everything that a bad one may do.
 
 use std::path::{Path, PathBuf};
+use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::task::{Context as TaskContext, Poll};
 use std::time::Duration;
 
+use bytes::Bytes;
+use http_body::Frame;
 use http_body_util::BodyExt as _;
 use rustix::process::{Pid, Signal, kill_process, test_kill_process};
 use trellis_host::artifact::archive::{Programs, Statement, own_target, pack};
-use trellis_host::config::{Config, Native};
+use trellis_host::config::{Config, Native, Restarts};
 use trellis_host::host::Host;
 use trellis_lattice::control::Client;
 use trellis_lattice::error::CallErrorKind;
 use trellis_lattice::id::HostId;
 use trellis_lattice::identity::key::{Key, KeyKind};
 use trellis_lattice::message::command::StartProvider;
+use trellis_lattice::message::inventory::ProviderEntry;
 use trellis_provider_sdk::{Answer, Args, Body, CallError, Context};
 
 use crate::cluster::{Cluster, PATIENCE, call, eventually, link, now, provider};
 
-const ECHO: &str = "test:echo/echo";
+pub(crate) const ECHO: &str = "test:echo/echo";
 
 fn program() -> PathBuf {
     PathBuf::from(env!("CARGO_BIN_EXE_probe-provider"))
 }
 
 /// A host that may run the program, the provider `proc`, and `probe`, which is linked to it.
-struct Stage {
-    cluster: Arc<Cluster>,
-    host: Host,
-    client: Client,
+pub(crate) struct Stage {
+    pub(crate) cluster: Arc<Cluster>,
+    pub(crate) host: Host,
+    pub(crate) client: Client,
 }
 
 impl Stage {
     async fn set(greeting: Option<&str>) -> Self {
-        let cluster = Arc::new(Cluster::new());
-        let mut config = cluster.config("a");
-        config.native.executables = vec![program()];
-        let host = cluster.host_with(config, Key::generate(KeyKind::Host)).await;
-        let client = cluster.client();
-        client.start_provider(&start(host.id(), &[])).await.expect("starts");
-        client.start_provider(&provider(host.id(), "probe", "probe")).await.expect("starts");
-        let mut to_process = link("probe", ECHO, "proc");
-        if let Some(greeting) = greeting {
-            let config = [("greeting".to_owned(), greeting.to_owned())].into();
-            client.put_config(&"greeting".parse().expect("valid"), &config).await.expect("put");
-            to_process.target_config = vec!["greeting".parse().expect("valid")];
-        }
-        client.put_link(&to_process).await.expect("put");
-        let this = Self { cluster, host, client };
+        Self::with(Restarts::default(), greeting).await
+    }
+
+    async fn with(restarts: Restarts, greeting: Option<&str>) -> Self {
+        let config = greeting.map(|greeting| ("greeting", greeting)).into_iter().collect::<Vec<_>>();
+        let this = Self::with_config(restarts, &config).await;
         let expected = format!("{}hello", greeting.unwrap_or_default());
         let told = this.until("hello", |told| told.as_ref().is_ok_and(|told| *told == expected)).await;
         told.expect("it was waited for");
         this
     }
 
-    async fn tell(&self, order: &str) -> Result<String, CallError> {
+    /// With that config of the link.
+    pub(crate) async fn set_with(config: &[(&str, &str)]) -> Self {
+        Self::with_config(Restarts::default(), config).await
+    }
+
+    async fn with_config(restarts: Restarts, config: &[(&str, &str)]) -> Self {
+        let cluster = Arc::new(Cluster::new());
+        let mut settings = cluster.config("a");
+        settings.native = Native { executables: vec![program()], restarts, ..Native::default() };
+        let host = cluster.host_with(settings, Key::generate(KeyKind::Host)).await;
+        let client = cluster.client();
+        client.start_provider(&start(host.id(), &[])).await.expect("starts");
+        client.start_provider(&provider(host.id(), "probe", "probe")).await.expect("starts");
+        let mut to_process = link("probe", ECHO, "proc");
+        if !config.is_empty() {
+            let config = config.iter().map(|&(key, value)| (key.to_owned(), value.to_owned())).collect();
+            client.put_config(&"link".parse().expect("valid"), &config).await.expect("put");
+            to_process.target_config = vec!["link".parse().expect("valid")];
+        }
+        client.put_link(&to_process).await.expect("put");
+        Self { cluster, host, client }
+    }
+
+    pub(crate) async fn tell(&self, order: &str) -> Result<String, CallError> {
         self.cluster.call("probe", ECHO, order).await
     }
 
-    async fn until(
+    pub(crate) async fn until(
         &self,
         order: &str,
         is_enough: impl Fn(&Result<String, CallError>) -> bool,
@@ -71,7 +90,17 @@ impl Stage {
         .await
     }
 
-    async fn pid(&self) -> Pid {
+    /// Waits until the inventory has the process so.
+    async fn until_shown(&self, is_enough: impl Fn(&ProviderEntry) -> bool) {
+        eventually(|| async {
+            let inventory = self.client.inventory(self.host.id()).await.map_err(|error| error.to_string())?;
+            let shown = inventory.providers.into_iter().find(|entry| entry.id.as_str() == "proc");
+            if shown.as_ref().is_some_and(&is_enough) { Ok(()) } else { Err(format!("{shown:?}")) }
+        })
+        .await;
+    }
+
+    pub(crate) async fn pid(&self) -> Pid {
         let told = self.until("pid", Result::is_ok).await.expect("is there");
         Pid::from_raw(told.parse().expect("a number")).expect("a process")
     }
@@ -84,13 +113,13 @@ impl Stage {
     }
 }
 
-fn start(host: &HostId, config: &[&str]) -> StartProvider {
+pub(crate) fn start(host: &HostId, config: &[&str]) -> StartProvider {
     let config = config.iter().map(|name| name.parse().expect("valid")).collect();
     let reference = format!("file://{}", program().display());
     StartProvider { provider_ref: reference, config, ..provider(host, "proc", "") }
 }
 
-async fn gone(pid: Pid) {
+pub(crate) async fn gone(pid: Pid) {
     eventually(|| async {
         // A process that is a zombie of ours is gone as well.
         let stat = std::fs::read_to_string(format!("/proc/{}/stat", pid.as_raw_nonzero())).unwrap_or_default();
@@ -141,12 +170,56 @@ async fn bodies_of_any_size_pass_in_little_memory() {
     let sent: Vec<u8> = (0..5_000_000_u32).map(|n| n.to_le_bytes()[0]).collect();
     let answer = stage.call("mirror", Body::Bytes(sent.clone().into())).await.expect("answers");
     assert_eq!(answer.body.collect(sent.len()).await.expect("whole"), sent);
-    let mut endless = stage.call("endless", Body::Empty).await.expect("answers").body;
-    for _ in 0..1_000 {
-        endless.frame().await.expect("has no end").expect("is whole");
+    let processes = [std::process::id(), stage.pid().await.as_raw_nonzero().get().unsigned_abs()];
+    let before = processes.map(peak_bytes);
+
+    let mut mirrored = stage.call("mirror", Body::stream(Made { left: LARGE_BYTES })).await.expect("answers").body;
+    let mut read = 0;
+    while let Some(frame) = mirrored.frame().await {
+        read += frame.expect("goes on to its end").into_data().expect("data").len();
+    }
+    assert_eq!(read, LARGE_BYTES);
+    let (mut endless, mut read) = (stage.call("endless", Body::Empty).await.expect("answers").body, 0);
+    while read < LARGE_BYTES {
+        read += endless.frame().await.expect("has no end").expect("is whole").into_data().expect("data").len();
     }
     drop(endless);
     assert_eq!(stage.tell("hello").await.expect("answers"), "hello");
+
+    for (name, process, before) in [("host", processes[0], before[0]), ("provider", processes[1], before[1])] {
+        let grown = peak_bytes(process) - before;
+        println!("the {name} grew by {} MiB at its peak", grown >> 20);
+        assert!(grown < GROWTH_BYTES, "the {name} took {} MiB more for bodies that it only passes on", grown >> 20);
+    }
+}
+
+/// A body that is many times larger than what may be taken for it.
+const LARGE_BYTES: usize = 256 << 20;
+/// What a process may take for bodies, with room for what other tests of this program do meanwhile.
+const GROWTH_BYTES: u64 = 48 << 20;
+
+/// A body that is made while it is sent.
+struct Made {
+    left: usize,
+}
+
+impl http_body::Body for Made {
+    type Data = Bytes;
+    type Error = CallError;
+
+    fn poll_frame(mut self: Pin<&mut Self>, _: &mut TaskContext<'_>) -> Poll<Option<Result<Frame<Bytes>, CallError>>> {
+        let length = self.left.min(64 << 10);
+        self.left -= length;
+        Poll::Ready((length > 0).then(|| Ok(Frame::data(vec![7; length].into()))))
+    }
+}
+
+/// The most memory that a process has had resident so far.
+fn peak_bytes(process: u32) -> u64 {
+    let status = std::fs::read_to_string(format!("/proc/{process}/status")).expect("it runs");
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).expect("Linux has it");
+    let kib: u64 = line.trim().trim_end_matches(" kB").parse().expect("a number");
+    kib << 10
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -170,6 +243,25 @@ async fn a_call_during_a_crash_fails_at_once_and_says_why() {
     let error = stage.tell("panic").await.expect_err("panicked");
     assert_eq!(error.kind, CallErrorKind::Provider, "a panic fails one call: {error:?}");
     assert_eq!(stage.tell("hello").await.expect("answers"), "hello");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_process_that_crashes_again_and_again_is_given_up_and_the_inventory_says_so() {
+    let wait = Duration::from_millis(5);
+    let restarts = Restarts { first_wait: wait, last_wait: wait, max_failures: 3, ..Restarts::default() };
+    let stage = Stage::with(restarts, None).await;
+    let (client, host) = (&stage.client, stage.host.id());
+    let told = stage.until("crash", |told| told.as_ref().is_err_and(|e| e.message.contains("given up"))).await;
+    let error = told.expect_err("nobody is there");
+    assert!(error.kind == CallErrorKind::NoTarget && error.message.contains("3 times in a row"), "{error:?}");
+    let is_given_up = |reason: &Option<String>| reason.as_ref().is_some_and(|reason| reason.contains("given up"));
+    let links = |entry: &ProviderEntry| entry.links.clone().unwrap_or_default();
+    let all_say_so = |entry: &ProviderEntry| links(entry).iter().all(|link| is_given_up(&link.reason));
+    stage.until_shown(|entry| is_given_up(&entry.unhealthy) && !links(entry).is_empty() && all_say_so(entry)).await;
+    client.stop_provider(host, &"proc".parse().expect("valid")).await.expect("stops");
+    client.start_provider(&start(host, &[])).await.expect("starts anew");
+    stage.until("hello", Result::is_ok).await.expect("is back");
+    stage.until_shown(|entry| entry.unhealthy.is_none()).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

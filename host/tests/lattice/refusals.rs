@@ -60,27 +60,47 @@ async fn a_link_that_comes_a_moment_later_is_waited_for() {
     started.expect("started");
 }
 
+/// `bytes` with `to` where `from` stood: as long, and still a component.
+fn forged(bytes: &[u8], from: &str, to: &str) -> Vec<u8> {
+    assert_eq!(from.len(), to.len());
+    let at = bytes.windows(from.len()).position(|window| window == from.as_bytes()).expect("it is there");
+    let mut forged = bytes.to_vec();
+    forged[at..at + to.len()].copy_from_slice(to.as_bytes());
+    forged
+}
+
+/// `bytes` with another last character of the claims' signature: one that stands for other bits.
+fn with_other_signature(bytes: &[u8]) -> Vec<u8> {
+    let mut forged = bytes.to_vec();
+    let at = forged.len() - 10;
+    forged[at] = if forged[at] == b'A' { b'B' } else { b'A' };
+    forged
+}
+
 #[tokio::test]
-async fn what_cannot_run_is_refused_by_name() {
+async fn what_cannot_run_is_refused_with_the_reason_and_the_way_out() {
     let cluster = Cluster::new();
     let signed = std::fs::read(cluster.actor("echo", &guests::echo(), None)).expect("written");
-    let mut forged = signed.clone();
-    let middle = forged.len() / 3;
-    forged[middle] ^= 1;
+    let module = wat::parse_str("(module)").expect("a module");
+    let copy = "copy it again";
     let cases = [
-        (cluster.file("text", b"not a component"), ""),
-        (cluster.file("cut", &signed[..signed.len() / 2]), ""),
-        (cluster.file("forged", &forged), ""),
-        (cluster.file("nothing", b""), "is empty"),
-        (cluster.actor("empty", guests::EMPTY, None), "exports no interface"),
-        (cluster.dir.path().join("absent.wasm"), "cannot read"),
-        ("acme/app:1".into(), "registry.example"),
+        (cluster.file("text", b"not a component"), "magic header not detected", "build it for wasm32-wasip2"),
+        (cluster.file("module", &module), "core module, not a component", "wasm-tools component new"),
+        (cluster.file("cut", &signed[..signed.len() / 2]), "unexpected end", copy),
+        (cluster.file("cut-in-claims", &signed[..signed.len() - 5]), "unexpected end", copy),
+        (cluster.file("changed", &forged(&signed, "test:echo/echo", "test:echo/ecko")), "changed after it was", copy),
+        (cluster.file("forged", &with_other_signature(&signed)), "signature is not that of A", "sign it again"),
+        (cluster.file("nothing", b""), "is empty", copy),
+        (cluster.actor("empty", guests::EMPTY, None), "exports no interface", "let its world export one"),
+        (cluster.dir.path().join("absent.wasm"), "cannot read", "No such file"),
+        ("acme/app:1".into(), "neither the path of a file", "registry.example"),
     ];
     let host = cluster.host("a").await;
     let client = cluster.client();
-    for (file, reason) in cases {
+    for (file, reason, way_out) in cases {
         let error = client.scale(&scale(host.id(), "actor", &file, 1)).await.expect_err(&file.display().to_string());
-        assert!(error.to_string().contains(reason), "{}: {error}", file.display());
+        let error = error.to_string();
+        assert!(error.contains(reason) && error.contains(way_out), "{}: {error}", file.display());
     }
     client.scale(&scale(host.id(), "actor", &cluster.file("whole", &signed), 1)).await.expect("the host goes on");
 }

@@ -221,7 +221,12 @@ impl Cheat {
 
     /// What pulling from it comes to.
     async fn pull(&self, access: Access) -> String {
-        let image = ImageRef::parse(&format!("{}/app:1", self.address)).expect("valid");
+        self.pull_of("app:1", access).await
+    }
+
+    /// The same of the artifact `name`.
+    async fn pull_of(&self, name: &str, access: Access) -> String {
+        let image = ImageRef::parse(&format!("{}/{name}", self.address)).expect("valid");
         let connection = Registries::new(access).connect(&image).await.expect("connects");
         let pulled = async {
             let found = connection.resolve().await?;
@@ -238,6 +243,11 @@ pub(crate) fn http(status: &str, headers: &str, body: &[u8]) -> Vec<u8> {
 
 /// A manifest with one component of `size` bytes.
 fn manifest(size: u64) -> Vec<u8> {
+    manifest_with("", size)
+}
+
+/// The same with these lines in the head of the answer.
+fn manifest_with(headers: &str, size: u64) -> Vec<u8> {
     let kind = "application/vnd.oci.image.manifest.v1+json";
     let digest = format!("sha256:{}", "a".repeat(64));
     let manifest = serde_json::json!({
@@ -245,7 +255,7 @@ fn manifest(size: u64) -> Vec<u8> {
         "config": {"mediaType": "application/vnd.wasm.config.v0+json", "digest": digest, "size": 2},
         "layers": [{"mediaType": "application/wasm", "digest": digest, "size": size}],
     });
-    http("200 OK", &format!("content-type: {kind}\r\n"), manifest.to_string().as_bytes())
+    http("200 OK", &format!("content-type: {kind}\r\n{headers}"), manifest.to_string().as_bytes())
 }
 
 #[tokio::test]
@@ -257,6 +267,19 @@ async fn other_bytes_than_the_manifest_names_are_refused() {
     .await;
     let error = cheat.pull(Access::default()).await;
     assert!(error.contains("is not what it should be"), "{error}");
+}
+
+#[tokio::test]
+async fn another_manifest_than_the_digest_names_is_refused() {
+    let named = format!("sha256:{}", "b".repeat(64));
+    // Also where the registry says that it is the right one.
+    for headers in [String::new(), format!("docker-content-digest: {named}\r\n")] {
+        let cheat = Cheat::start(move |_| manifest_with(&headers, 4)).await;
+        let error = cheat.pull_of(&format!("app@{named}"), Access::default()).await;
+        assert!(error.contains("is not what it should be") && error.contains(&named), "{error}");
+        let asked = cheat.asked.lock().expect("not poisoned");
+        assert!(!asked.iter().any(|request| request.contains("/blobs/")), "nothing of it is fetched: {asked:?}");
+    }
 }
 
 #[tokio::test]

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 
 use data_encoding::{HEXLOWER, HEXUPPER};
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 use sha2::{Digest as _, Sha256};
 
 use crate::error::{Error, ErrorKind, Result};
@@ -30,6 +31,8 @@ pub struct Statement {
     pub version: Option<String>,
     /// Seconds from now until it ends.
     pub expires_in_seconds: Option<u64>,
+    /// A JSON schema of the configs of its links, for tools.
+    pub config_schema: Option<Value>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -53,6 +56,8 @@ struct Wascap {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     ver: Option<String>,
     target_hashes: BTreeMap<String, String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    config_schema: Option<Value>,
 }
 
 /// The hash that claims name a program by: upper-case hex of its SHA-256.
@@ -60,7 +65,8 @@ pub fn hash(program: &[u8]) -> String {
     HEXUPPER.encode(&Sha256::digest(program))
 }
 
-/// A token that claims `statement` of the provider `provider` with these programs' hashes, by target.
+/// A token that claims `statement` of the provider `provider` with these hashes: of programs by target, of other files by
+/// name.
 ///
 /// # Errors
 /// `Malformed` when a key is of the wrong kind, or the claims are larger than [`verify`] takes.
@@ -85,6 +91,7 @@ pub fn sign(
             rev: statement.revision,
             ver: statement.version.clone(),
             target_hashes: hashes,
+            config_schema: statement.config_schema.clone(),
         },
         wascap_revision: REVISION,
     };
@@ -112,5 +119,6 @@ pub fn verify(token: &str, now_unix_seconds: u64) -> Result<Verified<ProviderCla
         issued_at: claims.iat,
         expires_at: claims.exp,
         target_hashes: claims.wascap.target_hashes,
+        config_schema: claims.wascap.config_schema,
     }))
 }

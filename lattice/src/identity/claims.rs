@@ -2,6 +2,8 @@
 
 use std::collections::BTreeMap;
 
+use serde_json::Value;
+
 use crate::id::{EntityId, IssuerId, LatticeName, PeerId};
 
 /// Claims about an actor, from the section in its component (lattice v1 §8, with a `trellis` member of ours).
@@ -51,8 +53,10 @@ pub struct ProviderClaims {
     pub issued_at: u64,
     /// Seconds since 1970 when it ends.
     pub expires_at: Option<u64>,
-    /// By target (`x86_64-linux`), upper-case hex of the SHA-256 of its program.
+    /// By target (`x86_64-linux`), upper-case hex of the SHA-256 of its program; other files by their names.
     pub target_hashes: BTreeMap<String, String>,
+    /// A JSON schema of the configs of its links, for tools.
+    pub config_schema: Option<Value>,
 }
 
 /// Claims about a peer: a host, a provider process or a command-line caller, signed by the lattice's authority.

@@ -185,13 +185,13 @@ pub fn verify(component: &Bytes, now_unix_seconds: u64) -> Result<Option<Verifie
         Found::Claims { signed_bytes, token } => (signed_bytes, token),
     };
     let token = std::str::from_utf8(&component[token]).map_err(|_| untrusted("the token is not text"))?;
-    let claims: Claims =
-        jws::open(token, jws::COMPONENT, now_unix_seconds).map_err(|error| untrusted(&error.to_string()))?;
+    let claims: Claims = jws::open(token, jws::COMPONENT, now_unix_seconds)
+        .map_err(|error| untrusted(&format!("{error}; copy the component again, or sign it again")))?;
     if claims.wascap_revision != REVISION {
         return Err(untrusted("they are of a revision that does not bind every byte; sign it again"));
     }
     if claims.wascap.hash != HEXUPPER.encode(&Sha256::digest(&component[..signed_bytes])) {
-        return Err(untrusted("the component was changed after it was signed"));
+        return Err(untrusted("the component was changed after it was signed; copy it again, or sign it again"));
     }
     if !is_actor_key(&claims.sub) {
         return Err(untrusted("their subject is not the public key of an actor (`M…`)"));

@@ -37,7 +37,11 @@ pub(super) enum Found {
 fn malformed(error: &wasmparser::BinaryReaderError) -> Error {
     // The parser's text goes on with a list of the bytes.
     let what = error.message().split(" - ").next().unwrap_or_default();
-    let message = format!("that is not a WebAssembly component: {what} (at byte {:#x})", error.offset());
+    let message = format!(
+        "that is not a WebAssembly component: {what} (at byte {:#x}); build it for wasm32-wasip2, or copy it again if it \
+         was cut off",
+        error.offset()
+    );
     Error::new(ErrorKind::Malformed, message)
 }
 

@@ -202,6 +202,9 @@ pub struct ProviderEntry {
     /// do not say it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub links: Option<Vec<ProviderLink>>,
+    /// Why it is ill, as it was when its health was asked for last; absent when it is well. Ours.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub unhealthy: Option<String>,
 }
 
 /// A link of a provider in an inventory.

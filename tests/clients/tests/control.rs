@@ -1,10 +1,12 @@
-//! The control interface of lattice v1, driven by the client that wasmCloud 1.x publishes.
+//! The control interface of lattice v1, driven by the client that wasmCloud 1.x publishes: of hosts on a nats-server, and,
+//! over its gateway, of `trellis up`.
 
 mod support;
 mod wadm;
 
 use std::collections::{BTreeMap, HashMap};
 
+use futures::future::join_all;
 use serde_json::{Value, json};
 use support::{Lattice, eventually};
 use wasmcloud_control_interface::{CtlResponse, Link, RegistryCredential};
@@ -46,19 +48,20 @@ fn link(source: &str, target: &str, configs: &[&str]) -> Link {
 
 #[tokio::test]
 async fn hosts_say_who_they_are() {
-    let lattice = Lattice::start(&["a", "b"]).await;
-    let hosts = ok_all(lattice.client.get_hosts().await.expect("answers"));
-    for host in &hosts {
-        let zone = host.labels().get("zone").map(String::as_str);
-        assert_eq!((zone, host.lattice()), (Some(host.friendly_name()), "default"));
-        let version = host.version().expect("a version");
-        assert_eq!(version.split('.').filter(|part| part.parse::<u32>().is_ok()).count(), 3, "{version} is semver");
-        let inventory = ok(lattice.client.get_host_inventory(host.id()).await);
-        let inventory = inventory.data().expect("an inventory");
-        assert_eq!((inventory.host_id(), inventory.labels()), (host.id(), host.labels()));
-        assert!(inventory.components().is_empty() && inventory.providers().is_empty());
+    for lattice in Lattice::both(&["a", "b"]).await {
+        let hosts = ok_all(lattice.client.get_hosts().await.expect("answers"));
+        for host in &hosts {
+            let zone = host.labels().get("zone").map(String::as_str);
+            assert_eq!((zone, host.lattice()), (Some(host.friendly_name()), "default"));
+            let version = host.version().expect("a version");
+            assert_eq!(version.split('.').filter(|part| part.parse::<u32>().is_ok()).count(), 3, "{version} is semver");
+            let inventory = ok(lattice.client.get_host_inventory(host.id()).await);
+            let inventory = inventory.data().expect("an inventory");
+            assert_eq!((inventory.host_id(), inventory.labels()), (host.id(), host.labels()));
+            assert!(inventory.components().is_empty() && inventory.providers().is_empty());
+        }
+        assert_eq!(hosts.len(), 2);
     }
-    assert_eq!(hosts.len(), 2);
 }
 
 fn ok_all<T: Clone + std::fmt::Debug>(responses: Vec<CtlResponse<T>>) -> Vec<T> {
@@ -67,86 +70,88 @@ fn ok_all<T: Clone + std::fmt::Debug>(responses: Vec<CtlResponse<T>>) -> Vec<T> 
 
 #[tokio::test]
 async fn a_component_is_started_scaled_updated_and_stopped() {
-    let lattice = Lattice::start(&["a"]).await;
-    let host = lattice.host("a").await;
-    let (one, two) = (lattice.actor("one"), lattice.actor("two"));
-    let mut events = lattice.events().await;
-    let scale = async |reference: &str, count: u32, allow_update: bool| {
-        let notes = Some(annotations());
-        lattice.client.scale_component(&host, reference, "echo", count, notes, Vec::new(), allow_update).await
-    };
+    for lattice in Lattice::both(&["a"]).await {
+        let host = lattice.host("a").await;
+        let (one, two) = (lattice.actor("one"), lattice.actor("two"));
+        let mut events = lattice.events().await;
+        let scale = async |reference: &str, count: u32, allow_update: bool| {
+            let notes = Some(annotations());
+            lattice.client.scale_component(&host, reference, "echo", count, notes, Vec::new(), allow_update).await
+        };
 
-    ok(scale(&one, 5, false).await);
-    let first = events.next("component_scaled").await;
-    assert_eq!((&first["source"], &first["specversion"]), (&json!(host), &json!("1.0")));
-    assert_eq!(
-        (&first["type"], &first["datacontenttype"]),
-        (&json!("com.wasmcloud.lattice.component_scaled"), &json!("application/json"))
-    );
-    assert!(first["id"].is_string() && first["time"].is_string());
-    let data = &first["data"];
-    assert_eq!(
-        (&data["component_id"], &data["image_ref"], &data["max_instances"]),
-        (&json!("echo"), &json!(one), &json!(5))
-    );
-    assert_eq!((&data["annotations"], &data["host_id"]), (&json!(annotations()), &json!(host)));
-    assert!(data["public_key"].as_str().is_some_and(|key| key.starts_with('M')), "{data}");
-    assert!(data["claims"]["issuer"].as_str().is_some_and(|key| key.starts_with('A')), "{data}");
-    assert_eq!(events.data("component_scaled").await, *data, "the first start is told twice");
+        ok(scale(&one, 5, false).await);
+        let first = events.next("component_scaled").await;
+        assert_eq!((&first["source"], &first["specversion"]), (&json!(host), &json!("1.0")));
+        assert_eq!(
+            (&first["type"], &first["datacontenttype"]),
+            (&json!("com.wasmcloud.lattice.component_scaled"), &json!("application/json"))
+        );
+        assert!(first["id"].is_string() && first["time"].is_string());
+        let data = &first["data"];
+        assert_eq!(
+            (&data["component_id"], &data["image_ref"], &data["max_instances"]),
+            (&json!("echo"), &json!(one), &json!(5))
+        );
+        assert_eq!((&data["annotations"], &data["host_id"]), (&json!(annotations()), &json!(host)));
+        assert!(data["public_key"].as_str().is_some_and(|key| key.starts_with('M')), "{data}");
+        assert!(data["claims"]["issuer"].as_str().is_some_and(|key| key.starts_with('A')), "{data}");
+        assert_eq!(events.data("component_scaled").await, *data, "the first start is told twice");
 
-    let inventory = ok(lattice.client.get_host_inventory(&host).await);
-    let component = &inventory.data().expect("an inventory").components()[0];
-    assert_eq!((component.id(), component.image_ref(), component.max_instances()), ("echo", &*one, 5));
-    assert_eq!((component.annotations(), component.name()), (Some(&annotations()), Some("one")));
+        let inventory = ok(lattice.client.get_host_inventory(&host).await);
+        let component = &inventory.data().expect("an inventory").components()[0];
+        assert_eq!((component.id(), component.image_ref(), component.max_instances()), ("echo", &*one, 5));
+        assert_eq!((component.annotations(), component.name()), (Some(&annotations()), Some("one")));
 
-    let kept = ok(scale(&two, 6, false).await);
-    assert!(kept.message().contains(&one), "{}", kept.message());
-    let data = events.data("component_scaled").await;
-    assert_eq!((&data["image_ref"], &data["max_instances"]), (&json!(one), &json!(6)));
+        let kept = ok(scale(&two, 6, false).await);
+        assert!(kept.message().contains(&one), "{}", kept.message());
+        let data = events.data("component_scaled").await;
+        assert_eq!((&data["image_ref"], &data["max_instances"]), (&json!(one), &json!(6)));
 
-    ok(scale(&two, 6, true).await);
-    assert_eq!(events.data("component_scaled").await["image_ref"], json!(two));
-    ok(lattice.client.update_component(&host, "echo", &one, Some(annotations())).await);
-    let data = events.data("component_scaled").await;
-    assert_eq!((&data["image_ref"], &data["max_instances"]), (&json!(one), &json!(6)));
-    assert!(refused(lattice.client.update_component(&host, "nobody", &one, None).await).contains("nobody"));
+        ok(scale(&two, 6, true).await);
+        assert_eq!(events.data("component_scaled").await["image_ref"], json!(two));
+        ok(lattice.client.update_component(&host, "echo", &one, Some(annotations())).await);
+        let data = events.data("component_scaled").await;
+        assert_eq!((&data["image_ref"], &data["max_instances"]), (&json!(one), &json!(6)));
+        assert!(refused(lattice.client.update_component(&host, "nobody", &one, None).await).contains("nobody"));
 
-    ok(scale(&one, 0, false).await);
-    assert_eq!(events.data("component_scaled").await["max_instances"], 0);
-    ok(scale("file:///no/such.wasm", 1, false).await);
-    let data = events.data("component_scale_failed").await;
-    assert!(data["error"].as_str().is_some_and(|error| error.contains("/no/such.wasm")), "{data}");
-    assert_eq!((&data["component_id"], &data["annotations"]), (&json!("echo"), &json!(annotations())));
+        ok(scale(&one, 0, false).await);
+        assert_eq!(events.data("component_scaled").await["max_instances"], 0);
+        ok(scale("file:///no/such.wasm", 1, false).await);
+        let data = events.data("component_scale_failed").await;
+        assert!(data["error"].as_str().is_some_and(|error| error.contains("/no/such.wasm")), "{data}");
+        assert_eq!((&data["component_id"], &data["annotations"]), (&json!("echo"), &json!(annotations())));
+    }
 }
 
 #[tokio::test]
 async fn limits_are_applied_and_told_back() {
-    let lattice = Lattice::start(&["a"]).await;
-    let host = lattice.host("a").await;
-    let reference = lattice.actor("one");
-    let mut events = lattice.events().await;
-    let limits = |memory: &str| json!({"max_memory_limit": memory, "max_execution_time": "250"});
-    // The published client cannot say limits; the control interface can.
-    let start = async |id: &str, memory: &str| {
-        let command = json!({
-            "component_ref": reference, "component_id": id, "host_id": host, "count": 1, "config": [],
-            "allow_update": false, "component_limits": limits(memory),
-        });
-        let subject = format!("wasmbus.ctl.v1.default.component.scale.{host}");
-        let answer = lattice.nats.request(subject, command.to_string().into()).await.expect("an answer");
-        let answer: Value = serde_json::from_slice(&answer.payload).expect("JSON");
-        assert_eq!(answer, json!({"success": true, "message": ""}));
-    };
-    start("roomy", "1048576").await;
-    events.data("component_scaled").await;
-    let inventory = ok(lattice.client.get_host_inventory(&host).await);
-    assert_eq!(
-        inventory.data().expect("an inventory").components()[0].limits().map(|it| json!(it)),
-        Some(limits("1048576"))
-    );
-    start("tight", "1000").await;
-    let error = events.data("component_scale_failed").await["error"].to_string();
-    assert!(error.contains("memory"), "{error}");
+    for lattice in Lattice::both(&["a"]).await {
+        let host = lattice.host("a").await;
+        let reference = lattice.actor("one");
+        let mut events = lattice.events().await;
+        let limits = |memory: &str| json!({"max_memory_limit": memory, "max_execution_time": "250"});
+        // The published client cannot say limits; the control interface can.
+        let start = async |id: &str, memory: &str| {
+            let command = json!({
+                "component_ref": reference, "component_id": id, "host_id": host, "count": 1, "config": [],
+                "allow_update": false, "component_limits": limits(memory),
+            });
+            let subject = format!("wasmbus.ctl.v1.default.component.scale.{host}");
+            let answer = lattice.nats.request(subject, command.to_string().into()).await.expect("an answer");
+            let answer: Value = serde_json::from_slice(&answer.payload).expect("JSON");
+            assert_eq!(answer, json!({"success": true, "message": ""}));
+        };
+        start("roomy", "1048576").await;
+        events.data("component_scaled").await;
+        let inventory = ok(lattice.client.get_host_inventory(&host).await);
+        assert_eq!(
+            inventory.data().expect("an inventory").components()[0].limits().map(|it| json!(it)),
+            Some(limits("1048576"))
+        );
+        start("tight", "1000").await;
+        let error = events.data("component_scale_failed").await["error"].to_string();
+        assert!(error.contains("memory"), "{error}");
+    }
 }
 
 #[tokio::test]
@@ -167,106 +172,279 @@ async fn only_hosts_that_fit_bid() {
     ok(lattice.client.scale_component(&host, &reference, "echo", 1, None, Vec::new(), false).await);
     events.data("component_scaled").await;
     assert_eq!(bidders("a").await, [""; 0], "it runs there already");
-    let provider = lattice.client.perform_provider_auction("builtin:keyvalue", "kv", constraints("b")).await;
-    assert_eq!(ok_all(provider.expect("answers"))[0].host_id(), lattice.host("b").await);
+}
+
+#[tokio::test]
+async fn only_hosts_that_fit_bid_for_a_provider() {
+    let lattice = Lattice::start(&["a", "b"]).await;
+    let (a, b) = (lattice.host("a").await, lattice.host("b").await);
+    let bidders = async |reference: &str, labels: &[(&str, &str)]| {
+        let labels: BTreeMap<_, _> =
+            labels.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect();
+        let bids = lattice.client.perform_provider_auction(reference, "kv", labels).await;
+        let mut hosts: Vec<_> = ok_all(bids.expect("answers")).iter().map(|bid| bid.host_id().to_owned()).collect();
+        hosts.sort();
+        hosts
+    };
+    let mut both = [a.clone(), b.clone()];
+    both.sort();
+    assert_eq!(bidders("builtin:keyvalue", &[]).await, both);
+    assert_eq!(bidders("builtin:keyvalue", &[("zone", "b")]).await, [b.clone()]);
+    assert_eq!(bidders("builtin:keyvalue", &[("zone", "nowhere")]).await, [""; 0]);
+    assert_eq!(bidders("builtin:keyvalue", &[("zone", "b"), ("disk", "ssd")]).await, [""; 0], "all labels are wanted");
+    assert_eq!(bidders("builtin:nonsense", &[]).await, [""; 0], "nobody can run it");
+    let mut events = lattice.events().await;
+    ok(lattice.client.start_provider(&a, "builtin:keyvalue", "kv", None, Vec::new()).await);
+    events.data("provider_started").await;
+    assert_eq!(bidders("builtin:keyvalue", &[]).await, [b], "it runs on a already");
 }
 
 #[tokio::test]
 async fn providers_start_and_stop() {
-    let lattice = Lattice::start(&["a"]).await;
-    let host = lattice.host("a").await;
-    let mut events = lattice.events().await;
-    let start = async |reference: &str, id: &str| {
-        lattice.client.start_provider(&host, reference, id, Some(annotations()), Vec::new()).await
-    };
-    ok(start("builtin:keyvalue", "kv").await);
-    let data = events.data("provider_started").await;
-    assert_eq!((&data["provider_id"], &data["image_ref"]), (&json!("kv"), &json!("builtin:keyvalue")));
-    assert_eq!((&data["annotations"], &data["host_id"]), (&json!(annotations()), &json!(host)));
-    assert!(refused(start("builtin:keyvalue", "kv").await).contains("kv"), "it runs already");
-    let data = events.data("health_check_passed").await;
-    assert_eq!((&data["provider_id"], &data["host_id"]), (&json!("kv"), &json!(host)));
-    let inventory = ok(lattice.client.get_host_inventory(&host).await);
-    let provider = &inventory.data().expect("an inventory").providers()[0];
-    assert_eq!((provider.id(), provider.image_ref()), ("kv", Some("builtin:keyvalue")));
-    assert_eq!(provider.annotations(), Some(&annotations()));
+    for lattice in Lattice::both(&["a"]).await {
+        let host = lattice.host("a").await;
+        let mut events = lattice.events().await;
+        let start = async |reference: &str, id: &str| {
+            lattice.client.start_provider(&host, reference, id, Some(annotations()), Vec::new()).await
+        };
+        ok(start("builtin:keyvalue", "kv").await);
+        let data = events.data("provider_started").await;
+        assert_eq!((&data["provider_id"], &data["image_ref"]), (&json!("kv"), &json!("builtin:keyvalue")));
+        assert_eq!((&data["annotations"], &data["host_id"]), (&json!(annotations()), &json!(host)));
+        assert!(refused(start("builtin:keyvalue", "kv").await).contains("kv"), "it runs already");
+        let data = events.data("health_check_passed").await;
+        assert_eq!((&data["provider_id"], &data["host_id"]), (&json!("kv"), &json!(host)));
+        let inventory = ok(lattice.client.get_host_inventory(&host).await);
+        let provider = &inventory.data().expect("an inventory").providers()[0];
+        assert_eq!((provider.id(), provider.image_ref()), ("kv", Some("builtin:keyvalue")));
+        assert_eq!(provider.annotations(), Some(&annotations()));
 
-    ok(start("builtin:nonsense", "none").await);
-    let data = events.data("provider_start_failed").await;
-    assert_eq!((&data["provider_ref"], &data["provider_id"]), (&json!("builtin:nonsense"), &json!("none")));
-    assert!(data["error"].as_str().is_some_and(|error| error.contains("builtin:keyvalue")), "{data}");
+        ok(start("builtin:nonsense", "none").await);
+        let data = events.data("provider_start_failed").await;
+        assert_eq!((&data["provider_ref"], &data["provider_id"]), (&json!("builtin:nonsense"), &json!("none")));
+        assert!(data["error"].as_str().is_some_and(|error| error.contains("builtin:keyvalue")), "{data}");
 
-    ok(lattice.client.stop_provider(&host, "kv").await);
-    let data = events.data("provider_stopped").await;
-    assert_eq!((&data["provider_id"], &data["annotations"]), (&json!("kv"), &json!(annotations())));
-    assert!(data["reason"].is_string(), "{data}");
-    assert!(refused(lattice.client.stop_provider(&host, "kv").await).contains("kv"));
-}
-
-#[tokio::test]
-async fn links_and_configs_are_kept_for_the_lattice() {
-    let lattice = Lattice::start(&["a", "b"]).await;
-    let client = &lattice.client;
-    let mut events = lattice.events().await;
-    let content = HashMap::from([("url".to_owned(), "x".to_owned())]);
-    let absent = ok(client.get_config("settings").await);
-    assert_eq!((absent.data(), absent.message()), (None, "Configuration not found"));
-    ok(client.put_config("settings", content.clone()).await);
-    assert_eq!(events.data("config_set").await, json!({"config_name": "settings"}));
-    assert_eq!(ok(client.get_config("settings").await).data(), Some(&content));
-
-    let wanted = link("app", "kv", &["settings"]);
-    ok(client.put_link(wanted.clone()).await);
-    assert_eq!(events.data("linkdef_set").await, serde_json::to_value(&wanted).expect("JSON"));
-    assert_eq!(ok(client.get_links().await).data(), Some(&vec![wanted]));
-    assert!(refused(client.put_link(link("app", "other", &[])).await).contains("kv"), "it leads elsewhere already");
-    let data = events.data("linkdef_set_failed").await;
-    assert!(data["target"] == "other" && data["error"].is_string(), "{data}");
-    assert!(refused(client.put_link(link("app2", "kv", &["absent"])).await).contains("absent"));
-
-    ok(client.delete_link("app", "default", "wasi", "keyvalue").await);
-    let data = events.data("linkdef_deleted").await;
-    assert_eq!(data["target"], "kv");
-    ok(client.delete_link("app", "default", "wasi", "keyvalue").await);
-    let again = json!({"source_id": "app", "name": "default", "wit_namespace": "wasi", "wit_package": "keyvalue"});
-    assert_eq!(events.data("linkdef_deleted").await, again, "it is told although there was none");
-    ok(client.delete_config("settings").await);
-    assert_eq!(events.data("config_deleted").await, json!({"config_name": "settings"}));
-    ok(client.delete_config("settings").await);
-    assert_eq!(ok(client.get_config("settings").await).data(), None);
-}
-
-#[tokio::test]
-async fn labels_and_claims() {
-    let lattice = Lattice::start(&["a"]).await;
-    let host = lattice.host("a").await;
-    let client = &lattice.client;
-    let mut events = lattice.events().await;
-    ok(client.put_label(&host, "disk", "ssd").await);
-    let data = events.data("labels_changed").await;
-    assert_eq!((&data["host_id"], &data["labels"]["disk"]), (&json!(host), &json!("ssd")));
-    assert!(refused(client.put_label(&host, "hostcore.os", "x").await).contains("hostcore.os"));
-    ok(client.delete_label(&host, "disk").await);
-    assert_eq!(events.data("labels_changed").await["labels"].get("disk"), None);
-    ok(client.delete_label(&host, "disk").await);
-
-    let reference = lattice.actor("one");
-    ok(client.scale_component(&host, &reference, "echo", 1, None, Vec::new(), false).await);
-    let key = events.data("component_scaled").await["public_key"].clone();
-    let claims = ok(client.get_claims().await);
-    let claims = &claims.data().expect("claims")[0];
-    assert_eq!((claims["name"].as_str(), json!(claims["sub"])), ("one", key));
-    for member in ["iss", "issuer", "rev", "revision", "subject", "version", "call_alias", "tags"] {
-        assert!(claims.contains_key(member), "{member} of {claims:?}");
+        ok(lattice.client.stop_provider(&host, "kv").await);
+        let data = events.data("provider_stopped").await;
+        assert_eq!((&data["provider_id"], &data["annotations"]), (&json!("kv"), &json!(annotations())));
+        assert!(data["reason"].is_string(), "{data}");
+        assert!(refused(lattice.client.stop_provider(&host, "kv").await).contains("kv"));
     }
 }
 
 #[tokio::test]
-async fn registries_what_is_unknown_and_the_end() {
+async fn a_provider_that_is_ill_is_told() {
+    let lattice = Lattice::start(&["a"]).await;
+    let (client, host) = (&lattice.client, lattice.host("a").await);
+    let (broker, url) = support::nats_server(&lattice.folder("broker")).await;
+    let mut events = lattice.events().await;
+    ok(client.start_provider(&host, "builtin:messaging", "msg", None, Vec::new()).await);
+    ok(client.put_config("broker", HashMap::from([("cluster_uris".to_owned(), url)])).await);
+    let consumer = Link::builder().source_id("app").target("msg").name("default").wit_namespace("wasmcloud");
+    let consumer = consumer.wit_package("messaging").interfaces(vec!["consumer".to_owned()]);
+    ok(client.put_link(consumer.target_config(vec!["broker".to_owned()]).build().expect("a link")).await);
+    let told = json!({"host_id": host, "provider_id": "msg"});
+    assert_eq!(events.data("health_check_passed").await, told);
+    eventually("the link", async || {
+        let inventory = lattice.inventory(&host).await;
+        (inventory["providers"][0]["links"][0]["state"] == "up").then_some(())
+    })
+    .await;
+    drop(broker);
+    // Once for the change, and from then on that it is as it was.
+    assert_eq!(events.data("health_check_failed").await, told);
+    let next = events.any(&["health_check_passed", "health_check_failed", "health_check_status"]).await;
+    assert_eq!((&next["type"], &next["data"]), (&json!("com.wasmcloud.lattice.health_check_status"), &told));
+}
+
+#[tokio::test]
+async fn rival_writers_of_links_on_two_hosts_lose_nothing() {
+    const LINKS: usize = 40;
+    let lattice = Lattice::start(&["a", "b"]).await;
+    let client = &lattice.client;
+    // All at once: each is answered by one of the two hosts, as nats-server has it, which write to one stream.
+    let links: Vec<_> = (0..LINKS).map(|n| link(&format!("app{n}"), "kv", &[])).collect();
+    join_all(links.iter().map(|link| client.put_link(link.clone()))).await.into_iter().for_each(|outcome| {
+        ok(outcome);
+    });
+    let stored = async || {
+        let mut sources: Vec<_> = ok(client.get_links().await).data().expect("links").clone();
+        sources.sort_by(|one, other| (one.source_id(), one.target()).cmp(&(other.source_id(), other.target())));
+        sources.iter().map(|link| (link.source_id().to_owned(), link.target().to_owned())).collect::<Vec<_>>()
+    };
+    let expected = |sources: &[usize]| {
+        let mut all: Vec<_> = sources.iter().map(|n| (format!("app{n}"), "kv".to_owned())).collect();
+        all.sort();
+        all
+    };
+    assert_eq!(stored().await, expected(&(0..LINKS).collect::<Vec<_>>()));
+    // Some are deleted while others are put again.
+    let change = async |n: usize| {
+        let outcome = match n % 2 {
+            0 => client.delete_link(&format!("app{n}"), "default", "wasi", "keyvalue").await,
+            _ => client.put_link(links[n].clone()).await,
+        };
+        ok(outcome);
+    };
+    join_all((0..LINKS).map(change)).await;
+    assert_eq!(stored().await, expected(&(0..LINKS).filter(|n| n % 2 == 1).collect::<Vec<_>>()));
+
+    // Of those that exclude each other at most one is there, and only whoever put that one was told so.
+    for round in 0..5 {
+        let source = format!("torn{round}");
+        let rivals: Vec<_> = (0..6).map(|n| link(&source, &format!("kv{n}"), &[])).collect();
+        let outcomes = join_all(rivals.iter().map(|link| client.put_link(link.clone()))).await;
+        let succeeded = outcomes.into_iter().map(|outcome| outcome.expect("an answer").succeeded());
+        let winners: Vec<_> =
+            rivals.iter().zip(succeeded).filter(|(_, won)| *won).map(|(link, _)| link.target()).collect();
+        let stored = stored().await;
+        let of_source: Vec<_> =
+            stored.iter().filter(|(of, _)| *of == source).map(|(_, target)| target.as_str()).collect();
+        assert!(of_source == winners && winners.len() <= 1, "{of_source:?} is there, {winners:?} were told so");
+    }
+}
+
+#[tokio::test]
+async fn links_and_configs_are_kept_for_the_lattice() {
+    for lattice in Lattice::both(&["a", "b"]).await {
+        let client = &lattice.client;
+        let mut events = lattice.events().await;
+        let content = HashMap::from([("url".to_owned(), "x".to_owned())]);
+        let absent = ok(client.get_config("settings").await);
+        assert_eq!((absent.data(), absent.message()), (None, "Configuration not found"));
+        ok(client.put_config("settings", content.clone()).await);
+        assert_eq!(events.data("config_set").await, json!({"config_name": "settings"}));
+        assert_eq!(ok(client.get_config("settings").await).data(), Some(&content));
+
+        let wanted = link("app", "kv", &["settings"]);
+        ok(client.put_link(wanted.clone()).await);
+        assert_eq!(events.data("linkdef_set").await, serde_json::to_value(&wanted).expect("JSON"));
+        assert_eq!(ok(client.get_links().await).data(), Some(&vec![wanted]));
+        assert!(refused(client.put_link(link("app", "other", &[])).await).contains("kv"), "it leads elsewhere already");
+        let data = events.data("linkdef_set_failed").await;
+        assert!(data["target"] == "other" && data["error"].is_string(), "{data}");
+        assert!(refused(client.put_link(link("app2", "kv", &["absent"])).await).contains("absent"));
+
+        ok(client.delete_link("app", "default", "wasi", "keyvalue").await);
+        let data = events.data("linkdef_deleted").await;
+        assert_eq!(data["target"], "kv");
+        ok(client.delete_link("app", "default", "wasi", "keyvalue").await);
+        let again = json!({"source_id": "app", "name": "default", "wit_namespace": "wasi", "wit_package": "keyvalue"});
+        assert_eq!(events.data("linkdef_deleted").await, again, "it is told although there was none");
+        ok(client.delete_config("settings").await);
+        assert_eq!(events.data("config_deleted").await, json!({"config_name": "settings"}));
+        ok(client.delete_config("settings").await);
+        assert_eq!(ok(client.get_config("settings").await).data(), None);
+    }
+}
+
+#[tokio::test]
+async fn labels_and_claims() {
+    for lattice in Lattice::both(&["a"]).await {
+        let host = lattice.host("a").await;
+        let client = &lattice.client;
+        let mut events = lattice.events().await;
+        ok(client.put_label(&host, "disk", "ssd").await);
+        let data = events.data("labels_changed").await;
+        assert_eq!((&data["host_id"], &data["labels"]["disk"]), (&json!(host), &json!("ssd")));
+        assert!(refused(client.put_label(&host, "hostcore.os", "x").await).contains("hostcore.os"));
+        ok(client.delete_label(&host, "disk").await);
+        assert_eq!(events.data("labels_changed").await["labels"].get("disk"), None);
+        ok(client.delete_label(&host, "disk").await);
+
+        let reference = lattice.actor("one");
+        ok(client.scale_component(&host, &reference, "echo", 1, None, Vec::new(), false).await);
+        let key = events.data("component_scaled").await["public_key"].clone();
+        let claims = ok(client.get_claims().await);
+        let claims = &claims.data().expect("claims")[0];
+        assert_eq!((claims["name"].as_str(), json!(claims["sub"])), ("one", key));
+        for member in ["iss", "issuer", "rev", "revision", "subject", "version", "call_alias", "tags"] {
+            assert!(claims.contains_key(member), "{member} of {claims:?}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn credentials_that_the_lattice_is_told_let_hosts_pull() {
     let lattice = Lattice::start(&["a"]).await;
     let host = lattice.host("a").await;
-    let credential = RegistryCredential::from_username_password("user", "secret", "oci");
-    ok(lattice.client.put_registries(HashMap::from([("registry.example".to_owned(), credential)])).await);
+    let (_registry, name) = support::docker_registry(&lattice.folder("registry")).await;
+    let (reference, component) = (format!("{name}/acme/echo:1"), lattice.actor("one"));
+    // Whoever pushes has logged in; the host has not.
+    let login = lattice.folder("docker");
+    let auths = json!({"auths": {&name: {"username": "user", "password": "secret"}}});
+    std::fs::write(login.join("config.json"), auths.to_string()).expect("written");
+    let login = login.display().to_string();
+    lattice.run(&["push", &reference, component.trim_start_matches("file://"), "--docker-config", &login]);
+
+    let mut events = lattice.events().await;
+    let start =
+        async || ok(lattice.client.scale_component(&host, &reference, "echo", 1, None, Vec::new(), false).await);
+    start().await;
+    let error = events.data("component_scale_failed").await["error"].to_string();
+    assert!(error.contains("docker login") && error.contains("registry.put"), "{error}");
+    let credential = |password| {
+        let credential = RegistryCredential::from_username_password("user", password, "oci");
+        HashMap::from([(name.clone(), credential)])
+    };
+    for (password, outcome) in [("wrong", "component_scale_failed"), ("secret", "component_scaled")] {
+        ok(lattice.client.put_registries(credential(password)).await);
+        // It is told to all hosts, and was heard once the host answers what came after.
+        lattice.inventory(&host).await;
+        start().await;
+        let event = events.any(&["component_scale_failed", "component_scaled"]).await;
+        assert_eq!(event["type"], format!("com.wasmcloud.lattice.{outcome}"), "{event}");
+    }
+}
+
+#[tokio::test]
+async fn names_that_could_be_subjects_are_refused_by_the_host() {
+    let lattice = Lattice::start(&["a"]).await;
+    let host = lattice.host("a").await;
+    // The published client would not send all of them.
+    let refusal = async |tail: &str, request: &Value| {
+        let subject = format!("wasmbus.ctl.v1.default.{tail}");
+        let answer = lattice.nats.request(subject, request.to_string().into()).await.expect("an answer");
+        let answer: Value = serde_json::from_slice(&answer.payload).expect("JSON");
+        assert_eq!(answer["success"], false, "{tail} {answer}");
+        answer["message"].as_str().expect("a reason").to_owned()
+    };
+    let provider = json!({"provider_ref": "builtin:keyvalue", "provider_id": "kv", "host_id": host, "config": []});
+    let component = json!({
+        "component_ref": "file:///x.wasm", "component_id": "x", "host_id": host, "count": 1, "config": [],
+        "allow_update": false,
+    });
+    let link = serde_json::to_value(link("app", "kv", &[])).expect("JSON");
+    let (start, scale) = (format!("provider.start.{host}"), format!("component.scale.{host}"));
+    let long = "x".repeat(10_240);
+    for name in ["a.b", "*", ">", "a b", "", &long] {
+        for (tail, request, member) in [
+            (start.as_str(), &provider, "provider_id"),
+            (&start, &provider, "config"),
+            (&scale, &component, "component_id"),
+            (&scale, &component, "config"),
+            ("link.put", &link, "source_id"),
+            ("link.put", &link, "target"),
+            ("link.put", &link, "name"),
+            ("link.put", &link, "target_config"),
+            ("link.del", &link, "source_id"),
+        ] {
+            let mut request = request.clone();
+            request[member] = if member.ends_with("config") { json!([name]) } else { json!(name) };
+            let message = refusal(tail, &request).await;
+            assert!(message.contains("letters, digits") && message.len() < 500, "{tail} {member}: {message}");
+        }
+    }
+    assert!(refusal("config.put.a.b", &json!({"key": "value"})).await.contains("config name"));
+    let inventory = lattice.inventory(&host).await;
+    assert_eq!((&inventory["providers"], &inventory["components"]), (&json!([]), &json!([])));
+    assert_eq!(ok(lattice.client.get_links().await).data(), Some(&Vec::new()));
+}
+
+#[tokio::test]
+async fn what_is_unknown_and_the_end() {
+    let lattice = Lattice::start(&["a"]).await;
+    let host = lattice.host("a").await;
     for tail in [format!("host.dance.{host}"), "link.dance".to_owned(), "config.dance.x".to_owned()] {
         let answer =
             lattice.nats.request(format!("wasmbus.ctl.v1.default.{tail}"), "".into()).await.expect("an answer");

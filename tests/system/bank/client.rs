@@ -15,7 +15,19 @@ use crate::support::{http as http_client, wait};
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Answer {
     pub(crate) status: u16,
+    /// When to come again, if that is said.
+    pub(crate) retry_after: Option<String>,
     pub(crate) body: String,
+}
+
+/// Why a request has no answer that counts.
+pub(crate) enum Miss {
+    /// 503, and when to come again.
+    Refused,
+    /// A call broke off, or 503 does not say when to come again.
+    Broken(Answer),
+    /// Nobody is there, or not yet.
+    Away(String),
 }
 
 impl Answer {
@@ -24,9 +36,24 @@ impl Answer {
         serde_json::from_str(&self.body).unwrap_or_else(|error| panic!("{error}: {self:?}"))
     }
 
-    /// Whether it is the bank's word on the question: what a host says while the bank starts or is away is no JSON.
-    fn counts(&self) -> bool {
-        self.status < 500 && serde_json::from_str::<Value>(&self.body).is_ok()
+    /// Itself, if it is the bank's word on the question: what a host says while the bank starts or is away is no JSON.
+    fn that_counts(self) -> Result<Self, Miss> {
+        match self.status {
+            503 if self.retry_after.is_some() => Err(Miss::Refused),
+            500.. => Err(Miss::Broken(self)),
+            _ if serde_json::from_str::<Value>(&self.body).is_err() => Err(Miss::Away(format!("{self:?}"))),
+            _ => Ok(self),
+        }
+    }
+}
+
+impl Miss {
+    fn shown(&self) -> String {
+        match self {
+            Self::Refused => "503, to come again".to_owned(),
+            Self::Broken(answer) => format!("{answer:?}"),
+            Self::Away(reason) => reason.clone(),
+        }
     }
 }
 
@@ -66,23 +93,32 @@ impl Client {
 
     /// Pays under a key, again and again until there is an answer that counts.
     pub(crate) fn pay(&self, key: &str, order: &Value) -> Answer {
-        self.pay_and_count(key, order, &mut || ())
+        self.pay_and_note(key, order, &mut |_| ())
     }
 
-    /// The same; `failed` is called each time that there is none.
-    pub(crate) fn pay_and_count(&self, key: &str, order: &Value, failed: &mut dyn FnMut()) -> Answer {
+    /// The same; each time that there is none, `miss` is told why.
+    pub(crate) fn pay_and_note(&self, key: &str, order: &Value, miss: &mut dyn FnMut(Miss)) -> Answer {
         // Not all begin at the same front.
         let mut asked = key.len() + usize::from(*key.as_bytes().last().unwrap_or(&0));
         wait::until(&format!("an answer to payment {key}"), || {
-            match self.ask(asked, ("POST", "/payments"), Some(key), order) {
-                Ok(answer) if answer.counts() => Ok(answer),
-                other => {
-                    asked += 1;
-                    failed();
-                    Err(format!("{other:?}"))
-                }
-            }
+            let answer = self.ask(asked, ("POST", "/payments"), Some(key), order).map_err(Miss::Away);
+            answer.and_then(Answer::that_counts).map_err(|why| {
+                asked += 1;
+                let shown = why.shown();
+                miss(why);
+                shown
+            })
         })
+    }
+
+    /// Pays once, whatever comes of it.
+    pub(crate) fn pay_once(&self, key: &str, order: &Value) -> Answer {
+        self.ask(0, ("POST", "/payments"), Some(key), order).expect("an answer")
+    }
+
+    /// What is at `path` now.
+    pub(crate) fn look(&self, path: &str) -> Answer {
+        self.ask(0, ("GET", path), None, &Value::Null).expect("an answer")
     }
 
     fn ask(
@@ -105,8 +141,10 @@ impl Client {
         self.runtime.block_on(async {
             let response = http_client::send(address, request).await?;
             let status = response.status().as_u16();
+            let retry_after = response.headers().get("retry-after");
+            let retry_after = retry_after.and_then(|value| value.to_str().ok()).map(str::to_owned);
             let body = response.into_body().collect().await.map_err(|error| error.to_string())?.to_bytes();
-            Ok(Answer { status, body: String::from_utf8_lossy(&body).into_owned() })
+            Ok(Answer { status, retry_after, body: String::from_utf8_lossy(&body).into_owned() })
         })
     }
 }

@@ -7,7 +7,7 @@ use std::thread::JoinHandle;
 
 use serde_json::json;
 
-use super::client::{Answer, Client};
+use super::client::{Answer, Client, Miss};
 use super::stage::{CUSTOMERS, Stage};
 use crate::support::wait;
 
@@ -32,7 +32,12 @@ pub(crate) struct Paid {
 #[derive(Default)]
 struct Notes {
     answered: Mutex<Vec<Paid>>,
+    /// Requests without an answer that counts.
     failures: AtomicUsize,
+    /// Those that were refused and told when to come again.
+    refused: AtomicUsize,
+    /// Those that broke off.
+    broken: Mutex<Vec<Answer>>,
     is_over: AtomicBool,
 }
 
@@ -75,18 +80,35 @@ impl Load {
         });
     }
 
-    /// How far it is.
-    pub(crate) fn shown(&self) -> String {
-        format!("{} payments answered, {} not", self.notes.count(), self.notes.failures.load(Ordering::Relaxed))
+    /// Waits until so many more payments were answered, or refused with a word on when to come again.
+    pub(crate) fn until_heard(&self, more: usize) {
+        let heard = || self.notes.count() + self.notes.refused.load(Ordering::Relaxed);
+        let enough = heard() + more;
+        wait::until(&format!("{more} more payments that are answered or refused"), || match heard() {
+            count if count >= enough => Ok(()),
+            count => Err(format!("{count} of {enough}")),
+        });
     }
 
-    /// Lets everybody finish the payment that they are at; all that was answered.
-    pub(crate) fn stop(self) -> Vec<Paid> {
+    /// How far it is.
+    pub(crate) fn shown(&self) -> String {
+        let Notes { failures, refused, broken, .. } = &*self.notes;
+        let (failures, refused) = (failures.load(Ordering::Relaxed), refused.load(Ordering::Relaxed));
+        let broken = broken.lock().expect("no payer panics").len();
+        format!("{} payments answered, {failures} not: {refused} refused, {broken} broken off", self.notes.count())
+    }
+
+    /// Lets everybody finish the payment that they are at; all that was answered. Each time that something was killed, it broke
+    /// off what each payer had asked at that moment, and nothing else: all others were told when to come again.
+    pub(crate) fn stop(self, kills: usize) -> Vec<Paid> {
         self.notes.is_over.store(true, Ordering::Relaxed);
         println!("{}", self.shown());
         for payer in self.payers {
             payer.join().expect("no payer panics");
         }
+        let broken = self.notes.broken.lock().expect("no payer panics");
+        assert!(broken.len() <= kills * CUSTOMERS.len(), "{kills} kills broke off {} calls: {broken:#?}", broken.len());
+        println!("{kills} kills broke off {} calls", broken.len());
         self.notes.answered.lock().expect("no payer panics").clone()
     }
 }
@@ -94,6 +116,15 @@ impl Load {
 impl Notes {
     fn count(&self) -> usize {
         self.answered.lock().expect("no payer panics").len()
+    }
+
+    fn miss(&self, why: Miss) {
+        self.failures.fetch_add(1, Ordering::Relaxed);
+        match why {
+            Miss::Refused => _ = self.refused.fetch_add(1, Ordering::Relaxed),
+            Miss::Broken(answer) => self.broken.lock().expect("no payer panics").push(answer),
+            Miss::Away(_) => {}
+        }
     }
 }
 
@@ -106,14 +137,14 @@ fn pay(client: &Client, payer: usize, notes: &Notes) {
         let to = CUSTOMERS[(payer + 1 + number % (CUSTOMERS.len() - 1)) % CUSTOMERS.len()];
         let amount = if number % TOO_MUCH == 0 { 999_999 } else { 1 + i64::try_from(number % 250).expect("small") };
         let (key, order) = (format!("{from}-{number}"), json!({ "from": from, "to": to, "amount": amount }));
-        let failed = &mut || _ = notes.failures.fetch_add(1, Ordering::Relaxed);
-        let answer = client.pay_and_count(&key, &order, failed);
+        let miss = &mut |why| notes.miss(why);
+        let answer = client.pay_and_note(&key, &order, miss);
         if number % AGAIN == 0 {
-            assert_eq!(client.pay_and_count(&key, &order, failed), answer, "the same again");
+            assert_eq!(client.pay_and_note(&key, &order, miss), answer, "the same again");
         }
         if number % (AGAIN * AGAIN) == 0 {
             let other = json!({ "from": from, "to": to, "amount": amount + 1 });
-            assert_eq!(client.pay_and_count(&key, &other, failed).status, 409, "the key is used up");
+            assert_eq!(client.pay_and_note(&key, &other, miss).status, 409, "the key is used up");
         }
         let paid = paid(&answer, from, to, amount);
         notes.answered.lock().expect("no payer panics").push(paid);

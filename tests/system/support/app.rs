@@ -24,7 +24,8 @@ impl<'a> App<'a> {
             lattice.signed(actor, imports);
         }
         let address = lattice.address.to_string();
-        Self { lattice, text: text.replace("127.0.0.1:8080", &address).replace("127.0.0.1:8081", &address) }
+        let ports = ["127.0.0.1:8080", "127.0.0.1:8081", "127.0.0.1:8086"];
+        Self { lattice, text: ports.iter().fold(text, |text, port| text.replace(port, &address)) }
     }
 
     /// The manifest `text`, answering where the lattice serves HTTP.
@@ -39,6 +40,18 @@ impl<'a> App<'a> {
              version: v1\nspec:\n  components:\n"
         );
         Self { lattice, text: components.into_iter().fold(head, |text, component| text + &component) }
+    }
+
+    /// The application `name` of `count` actors, each of three instances of `hello`, that nobody calls.
+    pub(crate) fn many(lattice: &'a Lattice, name: &str, count: usize) -> Self {
+        let component = |number| {
+            format!(
+                "    - name: actor{number}\n      type: component\n      properties:\n        image: \
+                 file://hello.signed.wasm\n      traits:\n        - type: spreadscaler\n          properties:\n            \
+                 instances: 3\n"
+            )
+        };
+        Self::of(lattice, name, (0..count).map(component))
     }
 
     /// The same with `to` where `from` stood.

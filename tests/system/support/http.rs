@@ -1,4 +1,4 @@
-//! An HTTP/1.1 client: one connection a request, bodies as streams.
+//! HTTP clients: of HTTP/1.1 with one connection a request, of HTTP/2 with one for many; bodies as streams.
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -7,7 +7,9 @@ use bytes::Bytes;
 use http::{Method, Request, Response};
 use http_body_util::{BodyExt as _, Full};
 use hyper::body::Incoming;
-use hyper_util::rt::TokioIo;
+use hyper::client::conn::http2;
+use hyper_util::rt::{TokioExecutor, TokioIo};
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 
 use super::wait;
@@ -26,6 +28,19 @@ where
         sender.send_request(request).await.map_err(|error| error.to_string())
     };
     tokio::time::timeout(Duration::from_secs(60), exchange).await.map_err(|_| "no answer in a minute".to_owned())?
+}
+
+/// A connection of HTTP/2 over `stream`, by prior knowledge.
+pub(crate) async fn http2<S, B>(stream: S) -> http2::SendRequest<B>
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    B: http_body::Body<Data = Bytes> + Unpin + Send + 'static,
+    B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+{
+    let (sender, connection) =
+        http2::handshake(TokioExecutor::new(), TokioIo::new(stream)).await.expect("it speaks HTTP/2");
+    tokio::spawn(connection);
+    sender
 }
 
 /// GET; the status and the body as text.

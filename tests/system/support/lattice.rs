@@ -28,12 +28,20 @@ pub(crate) struct Lattice {
 impl Lattice {
     /// One process with everything in it.
     pub(crate) fn one_box(arguments: &[&str]) -> Self {
+        Self::one_box_after("", arguments)
+    }
+
+    /// The same from a shell that runs `before`.
+    pub(crate) fn one_box_after(before: &str, arguments: &[&str]) -> Self {
         let mut lattice = Self::empty(None);
         let mut all = vec!["up"];
         all.extend(arguments);
         let http = lattice.address.to_string();
         all.extend(["--http", &http]);
-        let server = Server::start(lattice.data.path(), &all);
+        let server = match before {
+            "" => Server::start(lattice.data.path(), &all),
+            before => Server::start_after(before, lattice.data.path(), &all),
+        };
         server.wait_for("is up");
         lattice.servers.push(server);
         lattice.wait_for_hosts(1);
@@ -237,6 +245,14 @@ pub(crate) fn signed(data: &Path, name: &str, imports: &[&str]) -> PathBuf {
     }
     process::run(data, &arguments).ok();
     output
+}
+
+/// What `keys list` shows of a key of the data directory `data`: `public`, or `request`.
+pub(crate) fn listed(data: &Path, kind: &str, name: &str, field: &str) -> String {
+    let printed = process::run(data, &["keys", "list", kind, "--output", "json"]).ok();
+    let keys: Value = serde_json::from_str(&printed).expect("JSON");
+    let key = keys.as_array().expect("a list").iter().find(|key| key["name"] == name);
+    key.unwrap_or_else(|| panic!("{name} is not in {printed}"))[field].as_str().expect("text").to_owned()
 }
 
 /// A path as an argument.

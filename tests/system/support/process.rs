@@ -72,8 +72,19 @@ pub(crate) struct Server {
 impl Server {
     /// Starts `trellis` with `arguments` and the data directory `data`.
     pub(crate) fn start(data: &Path, arguments: &[&str]) -> Self {
-        let mut child =
-            command(data, arguments).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("trellis starts");
+        Self::spawn(command(data, arguments))
+    }
+
+    /// The same from a shell that runs `before`, e.g. to leave something open or in the environment.
+    pub(crate) fn start_after(before: &str, data: &Path, arguments: &[&str]) -> Self {
+        let mut shell = Command::new("/bin/sh");
+        shell.args(["-c", &format!("{before}\nexec \"$0\" \"$@\"")]).arg(binary()).args(arguments);
+        shell.env_clear().env("TRELLIS_DATA_DIR", data).env("RUST_LOG", "info").stdin(Stdio::null());
+        Self::spawn(shell)
+    }
+
+    fn spawn(mut command: Command) -> Self {
+        let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("trellis starts");
         let output = Arc::default();
         collect(child.stdout.take().expect("piped"), &output);
         collect(child.stderr.take().expect("piped"), &output);

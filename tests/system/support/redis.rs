@@ -1,5 +1,6 @@
 //! A real redis-server that keeps what it answered, on a port of its own.
 
+use std::io::{Read as _, Write as _};
 use std::net::{Ipv4Addr, TcpStream};
 use std::process::{Child, Command, Stdio};
 
@@ -30,6 +31,16 @@ impl Redis {
     /// Starts it again where it was.
     pub(crate) fn start_again(&mut self) {
         self.child = spawn(self.port, &self.folder);
+    }
+
+    /// The names of all that it has.
+    pub(crate) fn keys(&self) -> Vec<String> {
+        let mut stream = TcpStream::connect((Ipv4Addr::LOCALHOST, self.port)).expect("it runs");
+        stream.write_all(b"KEYS *\r\nQUIT\r\n").expect("it reads");
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).expect("names are text");
+        // Between them are lines that say how many there are and how long.
+        answer.lines().filter(|line| !line.starts_with(['*', '$', '+'])).map(str::to_owned).collect()
     }
 
     /// Where clients connect.

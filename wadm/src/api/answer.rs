@@ -29,6 +29,15 @@ pub(super) struct Answers {
     preview: Preview,
 }
 
+/// How soon a request can be answered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Pace {
+    /// At once, from memory.
+    Quick,
+    /// When a disk, the lattice's store or a thread that may be busy is done with it.
+    Slow,
+}
+
 /// What every reply with an error has.
 #[derive(Serialize)]
 struct Failure {
@@ -40,6 +49,15 @@ impl Answers {
     pub(super) fn new(models: Models, services: &Services) -> Self {
         let Services { catalog, board, preview, .. } = services;
         Self { models, catalog: catalog.clone(), board: board.clone(), preview: preview.clone() }
+    }
+
+    /// How soon `request` can be answered.
+    pub(super) fn pace(&self, request: &Message) -> Pace {
+        use ModelOperation::{Get, History, List, Status, Versions};
+        match self.models.parse(&request.subject) {
+            None | Some((Get, None) | (List | Versions | Status | History, _)) => Pace::Quick,
+            Some(_) => Pace::Slow,
+        }
     }
 
     /// The answer to `request`, as JSON.
@@ -65,6 +83,8 @@ impl Answers {
     }
 
     async fn on_app(&self, operation: ModelOperation, name: &AppName, body: Request) -> Vec<u8> {
+        // Requests go to any wadm of the lattice, and whoever deployed by one asks the next one how it stands.
+        self.catalog.look_up(name).await;
         match operation {
             ModelOperation::Get => json(&self.get(name, body.version.as_deref()).await),
             ModelOperation::Versions => json(&self.versions(name)),
@@ -122,7 +142,7 @@ impl Answers {
             return reply(GetResult::NotFound, no_app(name));
         };
         let Some(found) = app.version(version) else {
-            return reply(GetResult::NotFound, format!("application {name} has no such version"));
+            return reply(GetResult::NotFound, app.no_version(version.unwrap_or("latest")).to_string());
         };
         match self.catalog.manifest(name, found).await {
             Ok(manifest) => {
@@ -213,13 +233,16 @@ impl Answers {
     }
 
     async fn plan_version(&self, name: &AppName, version: Option<&str>) -> super::planned::PlanReply {
-        let found = self.catalog.app(name.as_str());
-        match found.as_ref().and_then(|app| app.version(version)) {
-            None => preview::refused(GetResult::NotFound, format!("there is no such version of application {name}")),
-            Some(version) => match self.catalog.manifest(name, version).await {
-                Ok(manifest) => preview::plan(&self.catalog, &self.preview, (*manifest).clone()).await,
-                Err(refusal) => preview::refused(GetResult::Error, refusal.to_string()),
-            },
+        let Some(app) = self.catalog.app(name.as_str()) else {
+            return preview::refused(GetResult::NotFound, no_app(name));
+        };
+        let Some(found) = app.version(version) else {
+            let refusal = app.no_version(version.unwrap_or("latest"));
+            return preview::refused(GetResult::NotFound, refusal.to_string());
+        };
+        match self.catalog.manifest(name, found).await {
+            Ok(manifest) => preview::plan(&self.catalog, &self.preview, (*manifest).clone()).await,
+            Err(refusal) => preview::refused(GetResult::Error, refusal.to_string()),
         }
     }
 

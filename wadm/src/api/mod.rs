@@ -6,6 +6,7 @@
 mod answer;
 mod client;
 mod difference;
+mod lane;
 mod message;
 mod planned;
 mod preview;

@@ -4,8 +4,6 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use futures::StreamExt as _;
-use futures::future::BoxFuture;
-use futures::stream::FuturesUnordered;
 use serde::Serialize;
 use tokio_util::task::AbortOnDropHandle;
 use tracing::{debug, warn};
@@ -14,7 +12,8 @@ use trellis_lattice::id::LatticeName;
 use trellis_lattice::subject::Models;
 use trellis_lattice::transport::{Message, SharedTransport, Subscription};
 
-use super::answer::Answers;
+use super::answer::{Answers, Pace};
+use super::lane::Lane;
 use super::message::Status;
 use super::standing::standing;
 use crate::catalog::Catalog;
@@ -22,9 +21,6 @@ use crate::intent::{AppName, Intent};
 use crate::observe::Observed;
 use crate::plan::Plan;
 use crate::status::Board;
-
-/// So many requests are answered at once; further ones wait in the subscription.
-const AT_ONCE: usize = 16;
 
 /// Plans as if an intent were the one that is wanted, with what is seen now, which is given as well; `None` when nothing
 /// was seen yet.
@@ -70,16 +66,27 @@ impl Server {
     }
 }
 
+/// What takes its time, as a write to a slow disk does, holds up nothing that is known already.
 async fn answer_all(mut requests: Subscription, answers: Answers, transport: SharedTransport) {
-    let mut under_way: FuturesUnordered<BoxFuture<'_, ()>> = FuturesUnordered::new();
+    let (mut quick, mut slow) = (Lane::default(), Lane::default());
     loop {
-        tokio::select! {
-            request = requests.next(), if under_way.len() < AT_ONCE => match request {
-                Some(request) => under_way.push(Box::pin(answer(request, &answers, &transport))),
+        let request = tokio::select! {
+            request = requests.next() => match request {
+                Some(request) => request,
                 None => return,
             },
-            Some(()) = under_way.next() => {}
+            () = quick.work() => continue,
+            () = slow.work() => continue,
+        };
+        let lane = match answers.pace(&request) {
+            Pace::Quick => &mut quick,
+            Pace::Slow => &mut slow,
+        };
+        if lane.is_full() {
+            warn!(subject = %request.subject, "too many requests wait for an answer; this one gets none");
+            continue;
         }
+        lane.add(Box::pin(answer(request, &answers, &transport)));
     }
 }
 

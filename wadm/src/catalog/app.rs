@@ -218,7 +218,8 @@ impl App {
         self.history.drain(..excess);
     }
 
-    fn no_version(&self, version: &str) -> Refusal {
+    /// That it has no version of that name.
+    pub(crate) fn no_version(&self, version: &str) -> Refusal {
         let name = &self.name;
         match self.is_deleted() {
             true => Refusal::not_found(format!("there is no application {name}: put a manifest first")),

@@ -21,9 +21,18 @@ const RETRY: Duration = Duration::from_secs(1);
 /// How often a change is applied anew because another wadm was faster.
 const MOST_ROUNDS: usize = 8;
 
+/// What the keeper is asked for.
+#[derive(Debug)]
+pub(super) enum Order {
+    /// To change an application.
+    Change(Ordered),
+    /// To look into the mirror for what another wadm did to that application; told when it has looked.
+    LookUp(AppName, oneshot::Sender<()>),
+}
+
 /// A change and where its outcome goes.
 #[derive(Debug)]
-pub(super) struct Order {
+pub(super) struct Ordered {
     pub(super) app: AppName,
     pub(super) change: Change,
     pub(super) stamp: Stamp,
@@ -76,7 +85,13 @@ impl Keeper {
         loop {
             tokio::select! {
                 order = orders.recv() => match order {
-                    Some(order) => self.carry_out(order).await,
+                    Some(Order::Change(ordered)) => self.carry_out(ordered).await,
+                    // Whoever asked may have left: a mirror that says nothing must not hold up changes.
+                    Some(Order::LookUp(_, done)) if done.is_closed() => {}
+                    Some(Order::LookUp(app, done)) => {
+                        self.look_up(&app).await;
+                        let _ = done.send(());
+                    }
                     None => return,
                 },
                 news = news(&mut self.mirror) => self.take_in(news).await,
@@ -85,8 +100,8 @@ impl Keeper {
         }
     }
 
-    async fn carry_out(&mut self, order: Order) {
-        let Order { app, change, stamp, reply } = order;
+    async fn carry_out(&mut self, ordered: Ordered) {
+        let Ordered { app, change, stamp, reply } = ordered;
         let mut result = self.change(&app, &change, &stamp).await;
         // What another wadm did a moment ago may not have been told yet, and to whom it was asked it is there.
         let may_be_old = match &result {

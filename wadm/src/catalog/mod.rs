@@ -16,6 +16,7 @@ mod shelf;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use tokio::sync::{mpsc, oneshot, watch};
@@ -29,7 +30,7 @@ pub use self::app::{App, Deed, Event, Stamp, Version};
 pub use self::change::{Change, Effect, Outcome};
 pub use self::error::{Refusal, RefusalKind};
 pub use self::keeper::Published;
-use self::keeper::{Audience, Keeper, Order};
+use self::keeper::{Audience, Keeper, Order, Ordered};
 pub use self::manifest::Stored;
 use self::mirror::Mirror;
 use self::seal::Seal;
@@ -40,6 +41,8 @@ use crate::manifest::Manifest;
 
 /// So many changes wait for their turn.
 const MOST_WAITING: usize = 64;
+/// The longest that it is waited for what another wadm did.
+const LOOK_UP: Duration = Duration::from_millis(500);
 
 /// Where a catalog is kept, and by whom.
 #[derive(Debug)]
@@ -111,6 +114,18 @@ impl Catalog {
         self.published.borrow().apps.get(name).filter(|app| !app.is_deleted()).cloned()
     }
 
+    /// Takes over what another wadm has done to `app` up to now: otherwise that is heard of a moment later. When the
+    /// mirror does not answer, what is known is all there is.
+    pub async fn look_up(&self, app: &AppName) {
+        let (done, looked) = oneshot::channel();
+        let look = async {
+            if self.orders.send(Order::LookUp(app.clone(), done)).await.is_ok() {
+                let _ = looked.await;
+            }
+        };
+        let _ = tokio::time::timeout(LOOK_UP, look).await;
+    }
+
     /// What a version says.
     ///
     /// # Errors
@@ -139,8 +154,8 @@ impl Catalog {
     pub async fn change(&self, app: AppName, change: Change, stamp: Stamp) -> Result<Outcome, Refusal> {
         let (reply, answer) = oneshot::channel();
         let gone = |_| Refusal::store(Error::new(ErrorKind::Io, "the catalog is closed"));
-        let order = Order { app, change, stamp, reply };
-        self.orders.send(order).await.map_err(|_| gone(()))?;
+        let order = Ordered { app, change, stamp, reply };
+        self.orders.send(Order::Change(order)).await.map_err(|_| gone(()))?;
         answer.await.map_err(|_| gone(()))?
     }
 }

@@ -40,7 +40,7 @@ impl Begun {
     pub(super) fn sent(&mut self, action: &Action, now: Instant) {
         let Some((host, id)) = Flight::place(action) else { return };
         match action.deed {
-            Deed::ScaleActor(_) | Deed::UpdateActor(_) | Deed::StartProvider(_) => {
+            Deed::ScaleActor(_) | Deed::UpdateActor(_) | Deed::StartProvider(_) | Deed::UpdateProvider(_) => {
                 let (key, deed) = (action.key.clone(), action.deed.clone());
                 let start = Start { key, deed, pending: Pending::sent(now), silent: None };
                 self.starts.entry(host.clone()).or_default().insert(id.clone(), start);
@@ -115,25 +115,32 @@ impl Begun {
                 continue;
             }
             if let Some(inventory) = observed.hosts.get_mut(host).and_then(|host| host.inventory.as_mut()) {
-                add(inventory, id, &start.deed);
+                let sure = add(inventory, id, &start.deed);
+                let left = observed.leaving.entry(host.clone()).or_default().entry(id.clone()).or_insert(sure);
+                *left = sure.min(*left);
             }
         }
     }
 }
 
-fn add(inventory: &mut Inventory, id: &EntityId, deed: &Deed) {
+/// Adds what may run; gives how many of it its host said that it runs.
+fn add(inventory: &mut Inventory, id: &EntityId, deed: &Deed) -> u32 {
     match deed {
         Deed::ScaleActor(actor) | Deed::UpdateActor(actor) => {
-            let known = inventory.actors.entry(id.clone()).or_insert_with(|| as_actor(actor));
-            // What may be more than its host said is not to be relied upon.
-            if known.max_instances < actor.count {
-                (known.max_instances, known.readiness) = (actor.count, Readiness::Starting);
-            }
+            let Some(known) = inventory.actors.get_mut(id) else {
+                inventory.actors.insert(id.clone(), as_actor(actor));
+                return 0;
+            };
+            let sure = known.max_instances;
+            known.max_instances = sure.max(actor.count);
+            sure
         }
-        Deed::StartProvider(provider) => {
+        Deed::StartProvider(provider) | Deed::UpdateProvider(provider) => {
+            let sure = u32::from(inventory.providers.contains_key(id));
             inventory.providers.entry(id.clone()).or_insert_with(|| as_provider(provider));
+            sure
         }
-        _ => {}
+        _ => 0,
     }
 }
 
@@ -155,7 +162,9 @@ fn add_entry(inventory: &mut HostInventory, deed: &Deed) {
                 }),
             }
         }
-        Deed::StartProvider(provider) if inventory.providers.iter().all(|entry| entry.id != provider.id) => {
+        Deed::StartProvider(provider) | Deed::UpdateProvider(provider)
+            if inventory.providers.iter().all(|entry| entry.id != provider.id) =>
+        {
             inventory.providers.push(ProviderEntry {
                 id: provider.id.clone(),
                 image_ref: Some(provider.reference.to_string()),
@@ -163,6 +172,7 @@ fn add_entry(inventory: &mut HostInventory, deed: &Deed) {
                 revision: 0,
                 annotations: Some(provider.owner.annotations()),
                 links: None,
+                unhealthy: None,
             });
         }
         _ => {}

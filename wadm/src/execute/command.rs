@@ -94,6 +94,10 @@ impl Means {
                 client.scale(&stop).await.map(drop)
             }
             Deed::StartProvider(provider) => client.start_provider(&start(provider)).await.map(drop),
+            Deed::UpdateProvider(provider) => {
+                let update = StartProvider { allow_update: true, ..start(provider) };
+                client.start_provider(&update).await.map(drop)
+            }
             Deed::StopProvider { host, id } => client.stop_provider(host, id).await.map(drop),
             Deed::RollBack { to, why } => self.roll_back.roll_back(&action.app, action.generation, to, why).await,
         }

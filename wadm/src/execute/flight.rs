@@ -63,7 +63,7 @@ impl Flight {
     pub(super) fn place(action: &Action) -> Option<(&HostId, &EntityId)> {
         match &action.deed {
             Deed::ScaleActor(actor) | Deed::UpdateActor(actor) => Some((&actor.host, &actor.id)),
-            Deed::StartProvider(provider) => Some((&provider.host, &provider.id)),
+            Deed::StartProvider(provider) | Deed::UpdateProvider(provider) => Some((&provider.host, &provider.id)),
             Deed::StopActor { host, id, .. } | Deed::StopProvider { host, id } => Some((host, id)),
             _ => None,
         }
@@ -88,8 +88,10 @@ impl Flight {
             }
             (Deed::StopActor { id, .. }, News::Scaled { actor, count }) => done(actor == id && *count == 0),
             (Deed::StopActor { id, .. }, News::ScaleFailed { actor, reason }) => failed(actor, id, reason),
-            (Deed::StartProvider(wanted), News::ProviderStarted(provider)) => done(*provider == wanted.id),
-            (Deed::StartProvider(wanted), News::ProviderFailed { provider, reason }) => {
+            (Deed::StartProvider(wanted) | Deed::UpdateProvider(wanted), News::ProviderStarted(provider)) => {
+                done(*provider == wanted.id)
+            }
+            (Deed::StartProvider(wanted) | Deed::UpdateProvider(wanted), News::ProviderFailed { provider, reason }) => {
                 failed(provider, &wanted.id, reason)
             }
             (Deed::StopProvider { id, .. }, News::ProviderStopped(provider)) => done(provider == id),

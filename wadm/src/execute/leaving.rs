@@ -1,6 +1,9 @@
 //! What may be gone from hosts although they did not say so: until an answer shows what came of a command, no more is
 //! sure to be there than it leaves. Otherwise a plan that is made while one instance is being stopped would rely on it,
 //! and stop another one.
+//!
+//! The commands of whoever acted before are not known. Of what was asked before that one was over, and of what a host is
+//! still at work on, nothing is sure.
 
 use std::collections::BTreeMap;
 
@@ -16,7 +19,11 @@ use crate::plan::{Action, Deed};
 
 /// The commands whose outcome no answer of their host has shown yet.
 #[derive(Debug, Default)]
-pub(super) struct Leaving(BTreeMap<HostId, BTreeMap<EntityId, Vec<Command>>>);
+pub(super) struct Leaving {
+    commands: BTreeMap<HostId, BTreeMap<EntityId, Vec<Command>>>,
+    /// Since when this wadm acts.
+    acting: Option<Instant>,
+}
 
 /// A command that was sent.
 #[derive(Debug)]
@@ -65,14 +72,14 @@ impl Leaving {
             _ => return,
         };
         let command = Command { flight, leaves, pending: Pending::sent(now) };
-        self.0.entry(host.clone()).or_default().entry(id.clone()).or_default().push(command);
+        self.commands.entry(host.clone()).or_default().entry(id.clone()).or_default().push(command);
     }
 
     /// A command was acknowledged or not.
     pub(super) fn acknowledged(&mut self, flight: u64, result: &Result<()>) {
         match result {
             Ok(()) => {
-                let commands = self.0.values_mut().flat_map(BTreeMap::values_mut).flatten();
+                let commands = self.commands.values_mut().flat_map(BTreeMap::values_mut).flatten();
                 commands.filter(|command| command.flight == flight).for_each(|command| command.pending.taken());
             }
             Err(error) if is_unknown(error) => {}
@@ -87,17 +94,37 @@ impl Leaving {
         });
     }
 
+    /// Somebody else acted until now.
+    pub(super) fn take_over(&mut self, now: Instant) {
+        self.acting = Some(now);
+    }
+
     /// Adds it to a look.
-    pub(super) fn complete(&self, observed: &mut Observed) {
-        let least = |commands: &Vec<Command>| commands.iter().map(|command| command.leaves).min();
-        for (host, ids) in &self.0 {
-            let left = ids.iter().filter_map(|(id, commands)| Some((id.clone(), least(commands)?))).collect();
-            observed.leaving.insert(host.clone(), left);
+    pub(super) fn complete(&self, observed: &mut Observed, sight: &Sight) {
+        for (host, seen) in &sight.hosts {
+            let left = self.left(host, seen);
+            if !left.is_empty() {
+                observed.leaving.insert(host.clone(), left);
+            }
         }
     }
 
+    /// How many of what a host runs are left at least, where that is not what it said.
+    fn left(&self, host: &HostId, seen: &SeenHost) -> BTreeMap<EntityId, u32> {
+        let Some(answer) = &seen.inventory else { return BTreeMap::new() };
+        let is_old = |asked: Instant| self.acting.is_some_and(|acting| asked < acting);
+        if seen.asked.is_none_or(is_old) {
+            return answer.ids().map(|id| (id.clone(), 0)).collect();
+        }
+        let mut left: BTreeMap<EntityId, u32> = answer.underway().map(|id| (id.clone(), 0)).collect();
+        for (id, commands) in self.commands.get(host).into_iter().flatten() {
+            left.extend(commands.iter().map(|command| command.leaves).min().map(|least| (id.clone(), least)));
+        }
+        left
+    }
+
     fn retain(&mut self, keeps: impl Fn(&HostId, &EntityId, &Command) -> bool) {
-        self.0.retain(|host, ids| {
+        self.commands.retain(|host, ids| {
             ids.retain(|id, commands| {
                 commands.retain(|command| keeps(host, id, command));
                 !commands.is_empty()

@@ -111,8 +111,8 @@ impl Executor {
     /// Adds to a look what only the one who sends commands can know.
     pub(crate) fn complete(&self, observed: &mut Observed, sight: &Sight) {
         observed.late_puts = self.late_puts.clone();
+        self.leaving.complete(observed, sight);
         self.begun.complete(observed, sight);
-        self.leaving.complete(observed);
     }
 
     /// What a host said last, with what was begun there since; `None` when nothing was.
@@ -120,8 +120,9 @@ impl Executor {
         self.begun.completed(host)
     }
 
-    /// Somebody else acted until now: what that one put may yet appear.
+    /// Somebody else acted until now: what that one put may yet appear, and what it stopped may be gone.
     pub(crate) fn take_over(&mut self) {
+        self.leaving.take_over(Instant::now());
         self.late_puts.of_others = self.clock.now() + OVER;
     }
 

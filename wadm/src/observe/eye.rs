@@ -138,6 +138,11 @@ impl Eye {
         }
     }
 
+    /// All hosts are to be asked, whatever is known of them.
+    pub(super) fn ask_all(&mut self, now: Instant) {
+        self.details.values_mut().for_each(|detail| detail.touched(now));
+    }
+
     /// The next host to ask, which is asked from now on.
     pub(super) fn ask_next(&mut self, now: Instant) -> Option<HostId> {
         let due = self.details.iter().filter(|(_, detail)| detail.is_due(now)).map(|(host, _)| host);

@@ -70,6 +70,16 @@ impl Answer {
         self.runs.actors.contains_key(id) || self.runs.providers.contains_key(id)
     }
 
+    /// The ids of all that it runs.
+    pub(crate) fn ids(&self) -> impl Iterator<Item = &EntityId> {
+        self.runs.actors.keys().chain(self.runs.providers.keys())
+    }
+
+    /// What commands are being carried out for, as far as it says.
+    pub(crate) fn underway(&self) -> impl Iterator<Item = &EntityId> {
+        self.said.underway.iter().flatten()
+    }
+
     /// Whether a command for `id` is being carried out; `None` when it does not say.
     pub(crate) fn is_underway(&self, id: &EntityId) -> Option<bool> {
         self.said.underway.as_ref().map(|underway| underway.contains(id))

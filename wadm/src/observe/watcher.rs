@@ -70,8 +70,8 @@ pub(crate) enum Sign {
 enum Ask {
     /// A look.
     Sight(oneshot::Sender<Sight>),
-    /// To take hosts for silent that another wadm saw, unless they were heard.
-    Remember(Vec<HostInventory>),
+    /// To take hosts for silent that another wadm saw, unless they were heard, and to ask those that are heard.
+    TakeOver(Vec<HostInventory>),
 }
 
 impl Observer {
@@ -111,10 +111,11 @@ impl Observer {
         sight.await.ok()
     }
 
-    /// Takes hosts for silent that another wadm saw, unless they were heard; every later look has them.
-    pub(crate) async fn remember(&self, hosts: Vec<HostInventory>) {
+    /// Somebody else acted until now: takes hosts for silent that it saw, unless they were heard, and asks the others what
+    /// it left of them. Every later look has them.
+    pub(crate) async fn take_over(&self, hosts: Vec<HostInventory>) {
         // Without the task there are no looks any more.
-        let _ = self.asks.send(Ask::Remember(hosts)).await;
+        let _ = self.asks.send(Ask::TakeOver(hosts)).await;
     }
 }
 
@@ -150,7 +151,10 @@ impl Task {
                 biased;
                 ask = asked.recv() => match ask {
                     Some(Ask::Sight(ask)) => self.answer(ask),
-                    Some(Ask::Remember(hosts)) => self.remember(hosts),
+                    Some(Ask::TakeOver(hosts)) => {
+                        self.eye.ask_all(Instant::now());
+                        self.remember(hosts)
+                    }
                     None => return,
                 },
                 message = presence.next() => match message {

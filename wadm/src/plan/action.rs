@@ -132,6 +132,8 @@ pub enum Deed {
     },
     /// Start a provider.
     StartProvider(StartProvider),
+    /// Run another one in the place of a running provider without losing a call (`provider.start` with `allow_update`).
+    UpdateProvider(StartProvider),
     /// Stop a provider on one host.
     StopProvider {
         /// The host.
@@ -195,7 +197,9 @@ impl Deed {
             Self::DeleteLink { link } => format!("erase-link/{}", link_text(link)),
             Self::ScaleActor(actor) | Self::UpdateActor(actor) => format!("actor/{}/{}", actor.host, actor.id),
             Self::StopActor { host, id, .. } => format!("stop-actor/{host}/{id}"),
-            Self::StartProvider(provider) => format!("provider/{}/{}", provider.host, provider.id),
+            Self::StartProvider(provider) | Self::UpdateProvider(provider) => {
+                format!("provider/{}/{}", provider.host, provider.id)
+            }
             Self::StopProvider { host, id } => format!("stop-provider/{host}/{id}"),
             Self::RollBack { .. } => format!("roll-back/{app}"),
         })
@@ -206,7 +210,7 @@ impl Deed {
         match self {
             Self::RecordOwned { .. } => Stage::Record,
             Self::PutConfig { .. } => Stage::Config,
-            Self::StartProvider(_) => Stage::Provider,
+            Self::StartProvider(_) | Self::UpdateProvider(_) => Stage::Provider,
             Self::PutLink { .. } | Self::RestoreLink { .. } => Stage::Link,
             Self::ScaleActor(_) | Self::UpdateActor(_) => Stage::Actor,
             Self::StopActor { .. } | Self::StopProvider { .. } => Stage::Stop,
@@ -236,6 +240,9 @@ impl fmt::Display for Action {
             Deed::UpdateActor(actor) => write!(f, "update actor {} on {} to {}", actor.id, actor.host, actor.reference),
             Deed::StopActor { host, id, .. } => write!(f, "stop actor {id} on {host}"),
             Deed::StartProvider(provider) => write!(f, "start provider {} on {}", provider.id, provider.host),
+            Deed::UpdateProvider(provider) => {
+                write!(f, "update provider {} on {} to {}", provider.id, provider.host, provider.reference)
+            }
             Deed::StopProvider { host, id } => write!(f, "stop provider {id} on {host}"),
             Deed::RollBack { to, why } => write!(f, "roll {} back to version {to}: {why}", self.app),
         }

@@ -13,7 +13,10 @@ use super::spare::Spare;
 use super::spread::{Placement, Running, Target};
 use super::world::{HostIndex, World};
 use crate::manifest::Kind;
-use crate::observe::{Owner, Readiness};
+use crate::observe::{Owner, Provider, Readiness};
+
+/// What the reference of a provider begins with that is built into its host.
+const BUILT_IN: &str = "builtin:";
 
 /// A component as it runs on a host.
 #[derive(Debug, Clone, Copy)]
@@ -29,11 +32,18 @@ pub(super) struct Thing<'a> {
     pub(super) owner: &'a Arc<Owner>,
     /// Whether its host can be reached.
     pub(super) is_here: bool,
+    /// Whether its host can run what the manifest says in its place, without a gap.
+    pub(super) gives_way: bool,
 }
 
 impl Thing<'_> {
     pub(super) fn is_ready(&self) -> bool {
         self.is_here && self.readiness.is_ready()
+    }
+
+    /// Whether work may rely on it for all that is known: its host did not say that it cannot.
+    fn may_serve(&self) -> bool {
+        !matches!(self.readiness, Readiness::Waiting { .. } | Readiness::Failing { .. })
     }
 }
 
@@ -55,24 +65,34 @@ pub(super) fn things<'a>(world: &World<'a>, subject: Subject<'_>) -> Vec<Thing<'
                 let is_here = world.entry(host).host.is_here();
                 let (reference, readiness) = (Some(&actor.reference), &actor.readiness);
                 let (count, sure) = (actor.max_instances, world.sure(host, &component.id, actor.max_instances));
-                Some(Thing { host, count, sure, is_current, reference, readiness, owner, is_here })
+                Some(Thing { host, count, sure, is_current, reference, readiness, owner, is_here, gives_way: true })
             };
             actors.filter_map(thing).collect()
         }
         Kind::Provider => {
             let providers = world.providers(&component.id).iter();
-            let thing = |&(host, provider): &(HostIndex, &'a crate::observe::Provider)| {
+            let thing = |&(host, provider): &(HostIndex, &'a Provider)| {
                 let owner = provider.owner.as_ref().filter(|_| mine(&provider.owner))?;
                 let same_reference = provider.reference.as_ref().is_none_or(|known| *known == component.reference);
                 let is_current = same_reference && same_config(&provider.config);
                 let is_here = world.entry(host).host.is_here();
                 let (reference, readiness) = (provider.reference.as_ref(), &provider.readiness);
                 let (count, sure) = (1, world.sure(host, &component.id, 1));
-                Some(Thing { host, count, sure, is_current, reference, readiness, owner, is_here })
+                let gives_way = gives_way(provider, component);
+                Some(Thing { host, count, sure, is_current, reference, readiness, owner, is_here, gives_way })
             };
             providers.filter_map(thing).collect()
         }
     }
+}
+
+/// Whether the host of a provider can replace it while it runs: what is built in runs in the host itself, and hosts of
+/// lattice v1, which say nothing of links, start no provider that they run already.
+fn gives_way(provider: &Provider, component: &Component) -> bool {
+    let is_process = |reference: &str| !reference.starts_with(BUILT_IN);
+    provider.links.is_some()
+        && provider.reference.as_deref().is_some_and(is_process)
+        && is_process(&component.reference)
 }
 
 /// The same for placement.
@@ -119,8 +139,8 @@ impl Mover<'_, '_> {
     pub(super) fn run(mut self) -> Course {
         self.look();
         self.start();
-        let replaced = self.update();
-        self.reduce(&replaced);
+        let stopped = self.update();
+        self.reduce(&stopped);
         self.course
     }
 
@@ -165,17 +185,18 @@ impl Mover<'_, '_> {
         }
     }
 
-    /// Replaces what is not current, as much at a time as the rollout allows; returns how much of what is ready is
-    /// stopped for that.
+    /// Replaces what is not current, as much at a time as the rollout allows, and at once what does no work: what mends it
+    /// must not wait for it. Returns where something is stopped for that, because its host cannot replace it while it runs.
     fn update(&mut self) -> Vec<HostIndex> {
-        let old: Vec<Thing<'_>> = self.things.iter().copied().filter(|thing| self.is_outdated(thing)).collect();
+        let mut old: Vec<Thing<'_>> = self.things.iter().copied().filter(|thing| self.is_outdated(thing)).collect();
+        old.sort_by_key(|thing| thing.is_ready());
         let wanted: u32 = self.placement.wanted.iter().sum();
         let mut room = self.rollout_room(wanted);
         let mut is_first = room.in_flight == 0;
-        let mut updated = Vec::new();
+        let mut stopped = Vec::new();
         for thing in old {
             let target = self.placement.targets[&thing.host];
-            if self.held.is_some() || !(is_first || room.left >= target.count) {
+            if self.held.is_some() || !(is_first || room.left >= target.count || !thing.is_ready()) {
                 let waiting = format!("its rollout goes on when {} more are ready", room.in_flight.max(1));
                 self.note(&Proposed::Held(self.held.clone().unwrap_or(waiting)));
                 continue;
@@ -183,18 +204,32 @@ impl Mover<'_, '_> {
             is_first = false;
             room.left = room.left.saturating_sub(target.count);
             room.in_flight += target.count;
-            updated.push(thing.host);
             let deed = match self.subject.component.kind {
                 Kind::Actor => {
                     // What is too much is taken away afterwards, once enough is ready.
                     let target = Target { count: target.count.max(thing.count), ..target };
                     self.deed(thing.host, &target, Kin::of(&thing, &self.subject.component.reference))
                 }
-                Kind::Provider => self.stop(&thing),
+                Kind::Provider if thing.gives_way => self.deed(thing.host, &target, Kin::Other),
+                Kind::Provider => {
+                    stopped.push(thing.host);
+                    self.explain_stop(thing.host);
+                    self.stop(&thing)
+                }
             };
             self.propose(deed);
         }
-        updated
+        stopped
+    }
+
+    /// Says why there is a gap.
+    fn explain_stop(&mut self, host: HostIndex) {
+        let (name, host) = (&self.subject.component.name, &self.world.entry(host).host.name);
+        let reason = format!(
+            "{name} is stopped on {host} before it is started anew: only a provider that runs as a process, on a host \
+             of ours, is replaced while it runs"
+        );
+        self.draft.wait(self.subject.app, reason, None);
     }
 
     fn is_outdated(&self, thing: &Thing<'_>) -> bool {
@@ -205,8 +240,7 @@ impl Mover<'_, '_> {
     fn rollout_room(&self, wanted: u32) -> RolloutRoom {
         let RolloutRule { surge, unavailable, .. } = self.subject.component.rollout;
         let unready = |(host, target): (&HostIndex, &Target)| match self.thing(*host) {
-            Some(thing) if thing.is_current && thing.is_ready() => 0,
-            Some(thing) if !thing.is_current && thing.is_ready() => 0,
+            Some(thing) if thing.is_ready() || self.is_outdated(&thing) => 0,
             _ => target.count,
         };
         let in_flight = self.placement.targets.iter().map(unready).sum();
@@ -215,10 +249,8 @@ impl Mover<'_, '_> {
     }
 
     /// Takes away what is too much, as far as enough stays ready.
-    fn reduce(&mut self, replaced: &[HostIndex]) {
-        let stays_up = |thing: &&Thing<'_>| {
-            thing.is_ready() && (self.subject.component.kind == Kind::Actor || !replaced.contains(&thing.host))
-        };
+    fn reduce(&mut self, stopped: &[HostIndex]) {
+        let stays_up = |thing: &&Thing<'_>| thing.is_ready() && !stopped.contains(&thing.host);
         let (component, placement) = (self.subject.component, self.placement);
         let mut spare = Spare::new(component, placement, self.things.iter().filter(stays_up));
         for thing in self.things {
@@ -229,13 +261,13 @@ impl Mover<'_, '_> {
             if is_fixed || keeps >= thing.count || self.is_outdated(thing) {
                 continue;
             }
-            // What is being stopped already is not counted a second time.
-            let surplus = thing.sure.saturating_sub(keeps);
+            // What is being stopped already is not counted a second time, and what is not ready was never counted.
+            let surplus = if thing.is_ready() { thing.sure.saturating_sub(keeps) } else { 0 };
             if let Some(doubt) = self.draft.doubt().map(str::to_owned) {
                 self.note(&Proposed::Held(format!("nothing is stopped while the view is unsettled: {doubt}")));
                 continue;
             }
-            if thing.is_ready() && !spare.take(component, placement, (thing, surplus)) {
+            if thing.may_serve() && !spare.take(component, placement, (thing, surplus)) {
                 self.note(&Proposed::Held("what replaces it is not ready yet".to_owned()));
                 continue;
             }
@@ -263,7 +295,13 @@ impl Mover<'_, '_> {
         let (host, id) = (self.world.entry(host).id.clone(), component.id.clone());
         let (reference, config) = (component.reference.clone(), component.config.clone());
         match component.kind {
-            Kind::Provider => Deed::StartProvider(StartProvider { host, id, reference, config, owner }),
+            Kind::Provider => {
+                let provider = StartProvider { host, id, reference, config, owner };
+                match kin {
+                    Kin::Same => Deed::StartProvider(provider),
+                    Kin::Other => Deed::UpdateProvider(provider),
+                }
+            }
             Kind::Actor => {
                 let (limits, readiness) = (component.limits, component.readiness.clone());
                 let actor = ScaleActor { host, id, reference, count: target.count, limits, readiness, config, owner };

@@ -127,7 +127,7 @@ impl Reconciler {
             self.rollouts.read().await;
             if acting.is_some() {
                 self.executor.take_over();
-                self.observer.remember(self.memory.recall().await).await;
+                self.observer.take_over(self.memory.recall().await).await;
             }
         }
         let Some(sight) = self.observer.sight().await else { return acting };

@@ -1,13 +1,13 @@
 //! A case file: a scene, and what is to happen in it, step by step.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::time::Duration;
 
 use serde::Deserialize;
 use trellis_wadm::intent::AppName;
 use trellis_wadm::observe::Readiness;
-use trellis_wadm::plan::{Plan, plan};
+use trellis_wadm::plan::{Deed, Plan, plan};
 
 use crate::scene::{Scene, host_id};
 use crate::world::carry_out;
@@ -26,6 +26,9 @@ struct Case {
 struct Expect {
     /// All actions, in order. Absent: any.
     actions: Option<Vec<String>>,
+    /// With which limits actors are scaled, by id: `64 MiB, 250 ms`, each `-` when there is none.
+    #[serde(default)]
+    limits: BTreeMap<String, String>,
     /// The state of applications.
     #[serde(default)]
     state: BTreeMap<String, String>,
@@ -99,6 +102,9 @@ fn check(scene: &Scene, step: &Expect, plan: &Plan, now: Duration) -> Result<(),
     if let Some(expected) = &step.actions {
         same("actions", expected, &actions)?;
     }
+    for (id, limits) in &step.limits {
+        same(&format!("limits of {id}"), &BTreeSet::from([limits.clone()]), &limits_of(plan, id))?;
+    }
     for (app, state) in &step.state {
         let status = &plan.apps[&AppName::parse(app).expect("a name")];
         same(&format!("state of {app} ({})", status.message), state, &format!("{:?}", status.state))?;
@@ -127,6 +133,21 @@ fn check(scene: &Scene, step: &Expect, plan: &Plan, now: Duration) -> Result<(),
         same("next wake", &Some(seconds), &wake)?;
     }
     Ok(())
+}
+
+/// The limits with which the actor `id` is scaled.
+fn limits_of(plan: &Plan, id: &str) -> BTreeSet<String> {
+    let scaled = plan.actions.iter().filter_map(|action| match &action.deed {
+        Deed::ScaleActor(actor) | Deed::UpdateActor(actor) if actor.id.as_str() == id => Some(actor.limits),
+        _ => None,
+    });
+    let text = |number: Option<u64>, unit: &str| number.map_or("-".to_owned(), |number| format!("{number} {unit}"));
+    scaled
+        .map(|limits| {
+            let memory = text(limits.memory_bytes.map(|bytes| bytes >> 20), "MiB");
+            format!("{memory}, {}", text(limits.execution_ms, "ms"))
+        })
+        .collect()
 }
 
 fn same<T: PartialEq + std::fmt::Debug>(what: &str, expected: &T, found: &T) -> Result<(), String> {

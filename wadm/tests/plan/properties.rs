@@ -219,7 +219,8 @@ fn takes_away(action: &Action, observed: &Observed) -> bool {
                 .and_then(|inventory| inventory.actors.get(&actor.id))
                 .is_some_and(|a| a.max_instances > actor.count)
         }
-        Deed::PutLink { .. } | Deed::RestoreLink { .. } | Deed::StartProvider(_) => false,
+        Deed::PutLink { .. } | Deed::RestoreLink { .. } => false,
+        Deed::StartProvider(_) | Deed::UpdateProvider(_) => false,
         Deed::RecordOwned { .. } | Deed::PutConfig { .. } => false,
     }
 }
@@ -228,7 +229,7 @@ fn takes_away(action: &Action, observed: &Observed) -> bool {
 fn subject(action: &Action) -> Option<(&HostId, &EntityId)> {
     match &action.deed {
         Deed::ScaleActor(actor) | Deed::UpdateActor(actor) => Some((&actor.host, &actor.id)),
-        Deed::StartProvider(provider) => Some((&provider.host, &provider.id)),
+        Deed::StartProvider(provider) | Deed::UpdateProvider(provider) => Some((&provider.host, &provider.id)),
         Deed::StopActor { host, id, .. } | Deed::StopProvider { host, id } => Some((host, id)),
         _ => None,
     }

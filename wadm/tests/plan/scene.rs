@@ -140,7 +140,7 @@ pub(crate) struct HostScene {
     memory: Option<u64>,
     cpu: Option<u64>,
     most: Option<u64>,
-    /// `<id> <reference> x<count> [of <app>[/<spread>]] [starting|failing:<reason>]`.
+    /// `<id> <reference> x<count> [of <app>[/<spread>]] [limits <memory>] [starting|failing:<reason>]`.
     #[serde(default)]
     pub(crate) actors: Vec<String>,
     #[serde(default)]

@@ -53,6 +53,15 @@ fn apply(observed: &mut Observed, action: &Action, readiness: &Readiness) {
             let before = inventory.expect("a known host").providers.insert(provider.id.clone(), started);
             assert!(before.is_none(), "{} was started twice", provider.id);
         }
+        Deed::UpdateProvider(provider) => {
+            let inventory = observed.hosts.get_mut(&provider.host).and_then(|host| host.inventory.as_mut());
+            let running = inventory.expect("a known host").providers.get_mut(&provider.id).expect("it runs");
+            assert!(running.links.is_some(), "hosts that say nothing of links replace no provider");
+            running.reference = Some(provider.reference.clone());
+            running.owner = Some(provider.owner.clone());
+            running.config = Some(provider.config.to_vec());
+            running.readiness = readiness.clone();
+        }
         Deed::StopProvider { host, id } => {
             let inventory = observed.hosts.get_mut(host).and_then(|host| host.inventory.as_mut());
             inventory.expect("a known host").providers.remove(id).expect("it ran");

@@ -235,6 +235,7 @@ impl Answer<'_> {
             revision: 0,
             annotations: run.annotations.clone(),
             links: None,
+            unhealthy: None,
         });
         HostInventory {
             broker: None,

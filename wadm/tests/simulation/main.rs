@@ -122,7 +122,8 @@ fn the_same_seed_gives_the_same_trace_byte_for_byte() {
     }
 }
 
-/// A test for each planted fault: some scenario of the first few seeds has to notice it.
+/// A test for each planted fault: some scenario of the first few seeds, or of those that found something, has to notice
+/// it.
 macro_rules! noticed {
     ($($name:ident: $mutation:ident,)*) => {
         mod planted {
@@ -137,8 +138,9 @@ macro_rules! noticed {
 }
 
 fn notice(mutation: Mutation) {
-    let scenarios = (0..6).flat_map(|seed| Kind::ALL.map(|kind| Scenario::new(kind, seed)));
-    let mut scenarios = scenarios.map(|scenario| Scenario { mutation: Some(mutation), ..scenario });
+    let first = (0..6).flat_map(|seed| Kind::ALL.map(|kind| Scenario::new(kind, seed)));
+    let named = Kind::ALL.into_iter().flat_map(|kind| named::of(kind).map(move |seed| Scenario::new(kind, seed)));
+    let mut scenarios = first.chain(named).map(|scenario| Scenario { mutation: Some(mutation), ..scenario });
     assert!(scenarios.any(|scenario| !scenario.run().violations.is_empty()), "{mutation:?} is not noticed");
 }
 
@@ -168,4 +170,5 @@ noticed! {
     planning_once_is_noticed: PlanOnce,
     forgetting_tombstones_is_noticed: ForgetTombstones,
     never_updating_is_noticed: NeverUpdate,
+    relying_on_what_leaves_is_noticed: RelyOnWhatLeaves,
 }

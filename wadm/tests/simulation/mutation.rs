@@ -66,6 +66,8 @@ pub(crate) enum Mutation {
     ForgetTombstones,
     /// New versions are not rolled out to what runs already.
     NeverUpdate,
+    /// What may be gone by now is relied upon.
+    RelyOnWhatLeaves,
 }
 
 impl Mutation {
@@ -144,6 +146,7 @@ impl Mutation {
                 observed.view = View::Settled;
                 observed.hosts.retain(|_, host| host.is_here());
             }
+            Self::RelyOnWhatLeaves => observed.leaving.clear(),
             Self::IgnoreSilence => observed.hosts.values_mut().for_each(|host| host.seen = Seen::Present),
             Self::IgnoreOwnership => claim_everything(&mut observed),
             Self::NoBackOff => {

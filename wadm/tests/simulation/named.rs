@@ -51,6 +51,17 @@ const NAMED: &[(Kind, u64, &str)] = &[
     ),
     (Kind::Loss, 273, "a stop was begun again although what was to replace it was missing by then"),
     (Kind::ComeAndGo, 815, "the same, while another host was being scaled down"),
+    (
+        Kind::Everything,
+        124,
+        "a host that was remembered with more instances than it ran was relied upon before it was asked, and one too many \
+         was stopped",
+    ),
+    (
+        Kind::Everything,
+        946,
+        "of a host that was silent while it was scaled up, not even what it had said was relied upon: it was stopped",
+    ),
 ];
 
 /// Those of a kind.

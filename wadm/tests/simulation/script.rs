@@ -71,6 +71,11 @@ impl Kind {
         Self::Everything,
     ];
 
+    /// Whether wadms are killed at their effects.
+    fn kills_wadms(self) -> bool {
+        matches!(self, Self::Killed | Self::Everything)
+    }
+
     /// One of the kinds that this one is made of.
     fn draw(self, dice: &mut StdRng) -> Self {
         if self == Self::Everything { Self::ALL[dice.random_range(1..9)] } else { self }
@@ -123,8 +128,15 @@ const SOON: Duration = Duration::from_secs(15);
 /// For how long things happen.
 const ACT: Duration = Duration::from_secs(50);
 
-/// How long it takes until everything must be well after that: a host that hung, a lease that ran out, a longest pause.
+/// How long it takes until everything must be well after that, and after a wadm was killed last: a host that hung, a lease
+/// that ran out, a longest pause.
 const CALM: Duration = Duration::from_secs(75);
+
+/// How many wadms of a seat are killed while things happen.
+const FUSES: u32 = 4;
+
+/// How many are killed while everything else is well.
+const LATE_FUSES: u32 = 3;
 
 /// For how long nothing may happen then.
 const STILL: Duration = Duration::from_secs(15);
@@ -136,6 +148,8 @@ struct Seat {
     fuse: Arc<Fuse>,
     mood: watch::Sender<Mood>,
     runs: u64,
+    /// So many more of its wadms are killed at one of their effects.
+    fuses: u32,
 }
 
 /// A place for a host.
@@ -158,6 +172,8 @@ struct Play {
     wishes: Wishes,
     intent: watch::Sender<Arc<Intent>>,
     effects: u64,
+    /// When a wadm was started last.
+    started: Instant,
     _leases: AbortOnDropHandle<()>,
 }
 
@@ -180,7 +196,8 @@ impl Play {
             let machine = Machine::new(&site, number, &[("zone", zone)]);
             Slot { machine, host: None, boots: 0, is_over: false }
         });
-        let seat = |name| Seat { name, wadm: None, fuse: Fuse::none(), mood: watch::Sender::new(Mood::Sound), runs: 0 };
+        let (mood, fuses) = (|| watch::Sender::new(Mood::Sound), if scenario.kind.kills_wadms() { FUSES } else { 0 });
+        let seat = |name| Seat { name, wadm: None, fuse: Fuse::none(), mood: mood(), runs: 0, fuses };
         let one_only = matches!(scenario.kind, Kind::Calm | Kind::ComeAndGo | Kind::Hang);
         let seats = if one_only { vec![seat("w1")] } else { vec![seat("w1"), seat("w2")] };
         Self {
@@ -193,6 +210,7 @@ impl Play {
             wishes: Wishes::default(),
             intent: watch::Sender::new(Arc::default()),
             effects: 0,
+            started: Instant::now(),
             site,
             _leases: leases,
         }
@@ -234,14 +252,16 @@ impl Play {
             }
         }
         self.all_is_well().await;
-        self.pass(Instant::now() + CALM / 3).await;
-        // Who is killed now would be at work anew when all has to be still.
-        self.seats.iter().for_each(|seat| seat.fuse.spare());
-        self.pass(Instant::now() + CALM * 2 / 3).await;
-        if self.is_noticed() {
-            return self.outcome();
-        }
         self.judge().await
+    }
+
+    /// Lets time pass until there was enough of it since now, and since a wadm was killed last.
+    async fn calm_down(&mut self) {
+        let mut until = Instant::now() + CALM;
+        while Instant::now() < until {
+            self.pass(until).await;
+            until = until.max(self.started + CALM);
+        }
     }
 
     /// Whether a planted fault was noticed, so that there is nothing more to find out.
@@ -308,7 +328,7 @@ impl Play {
         self.intent.send_replace(Arc::new(self.wishes.intent.clone()));
     }
 
-    /// Everything is repaired, but for what is over for good.
+    /// Everything is repaired, but for what is over for good; and wadms are killed still.
     async fn all_is_well(&mut self) {
         self.site.ground.note("all is well");
         self.faults.heal_all();
@@ -324,12 +344,26 @@ impl Play {
                 None => {}
             }
         }
+        for seat in self.seats.iter_mut().filter(|_| self.scenario.kind.kills_wadms()) {
+            seat.fuse.shorten(self.dice.random_range(0..60));
+            seat.fuses = LATE_FUSES - 1;
+        }
     }
 
     async fn judge(mut self) -> Outcome {
-        judge::quiet(&mut self.site.ground.truth());
-        let before = self.site.ground.truth().trace().len();
-        self.pass(Instant::now() + STILL).await;
+        let before = loop {
+            self.calm_down().await;
+            if self.is_noticed() {
+                return self.outcome();
+            }
+            judge::quiet(&mut self.site.ground.truth());
+            let (since, before) = (Instant::now(), self.site.ground.truth().trace().len());
+            self.pass(since + STILL).await;
+            // Who was killed meanwhile is at work anew, and everything must be well again after that.
+            if self.started < since {
+                break before;
+            }
+        };
         let mut truth = self.site.ground.truth();
         let since = truth.trace()[before..].lines().filter(|line| line.contains(" sends ")).count();
         let is_broken = truth.wanted.apps.contains_key("broken");
@@ -337,7 +371,10 @@ impl Play {
             truth.violation(format!("{since} commands were sent although all was as it should be"));
         }
         let attempts = truth.trace().matches("cannot start").count();
-        if attempts > 60 {
+        // Each wadm tries anew.
+        let killed_late =
+            truth.trace().split("all is well").last().map_or(0, |late| late.matches(" is killed").count());
+        if attempts > 60 + 12 * killed_late {
             truth.violation(format!("what cannot be started was tried {attempts} times"));
         }
         if truth.turns > 60 {

@@ -58,9 +58,9 @@ impl Fuse {
         Self::new(u64::MAX, Last::DoesNot)
     }
 
-    /// Lets it never blow.
-    pub(crate) fn spare(&self) {
-        self.left.store(u64::MAX, Ordering::Relaxed);
+    /// Lets it blow after at most so many more effects.
+    pub(crate) fn shorten(&self, effects: u64) {
+        self.left.fetch_min(effects, Ordering::Relaxed);
     }
 
     /// How many effects there were.

@@ -79,15 +79,24 @@ impl Backends {
 
     /// Waits for the calls in flight, which hold their store, at most for `limit`; syncs and closes.
     pub(crate) async fn close(&self, limit: Duration) {
-        let Some(store) = self.with(std::mem::take).store else { return };
-        let closed = async {
-            while Arc::strong_count(&store) > 1 {
-                tokio::time::sleep(Duration::from_millis(2)).await;
+        self.release(limit).await;
+        drop(self.with(std::mem::take));
+    }
+
+    /// Gives the file of the embedded store back, which no link has any more, as soon as the calls in flight are over;
+    /// keeps it when they are not within `limit`.
+    pub(crate) async fn release(&self, limit: Duration) {
+        let released = async {
+            while self.with(|shared| shared.store.is_some()) {
+                let unused = self.with(|shared| shared.store.take_if(|store| Arc::strong_count(store) == 1));
+                match unused {
+                    // Closing syncs, which blocks.
+                    Some(store) => drop(tokio::task::spawn_blocking(move || drop(store)).await),
+                    None => tokio::time::sleep(Duration::from_millis(2)).await,
+                }
             }
-            // Closing syncs, which blocks.
-            let _ = tokio::task::spawn_blocking(move || drop(store)).await;
         };
-        let _ = tokio::time::timeout(limit, closed).await;
+        let _ = tokio::time::timeout(limit, released).await;
     }
 
     fn with<T>(&self, f: impl FnOnce(&mut Shared) -> T) -> T {

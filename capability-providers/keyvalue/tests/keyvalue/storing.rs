@@ -75,6 +75,26 @@ async fn a_file_that_another_holds_fails_the_link_and_is_named() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_file_goes_from_provider_to_provider_with_the_last_link_that_has_it() {
+    let data = tempfile::tempdir().unwrap();
+    let (old, new) = (start(data.path()), start(data.path()));
+    let actor = Actor::linked(&old, "a", &[]).await.unwrap();
+    old.link_up(&linked("b", &[])).await.unwrap();
+    actor.set("k", b"v").await.unwrap();
+    let is_held = |outcome| matches!(outcome, Err(LinkError::Held(_)));
+    assert!(is_held(new.link_up(&linked("a", &[])).await));
+    old.link_down(&linked("a", &[])).await;
+    assert!(is_held(new.link_up(&linked("a", &[])).await), "another link has it still");
+    old.link_down(&linked("b", &[])).await;
+    let actor = Actor::linked(&new, "a", &[]).await.expect("the file is free now");
+    assert_eq!(actor.get("k").await, Ok(bytes("v")));
+    assert!(is_held(old.link_up(&linked("a", &[])).await));
+    new.link_down(&linked("a", &[])).await;
+    let actor = Actor::linked(&old, "a", &[]).await.expect("and back");
+    assert_eq!(actor.get("k").await, Ok(bytes("v")));
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_file_that_is_none_of_ours_is_named_and_left_alone() {
     let data = tempfile::tempdir().unwrap();
     let path = data.path().join("keyvalue.redb");

@@ -147,10 +147,10 @@ fn read_queues(database: &Database) -> Result<Vec<Arc<Queue>>, redb::Error> {
 
 fn unavailable(path: &Path, error: &redb::Error) -> LinkError {
     let path = path.display();
-    LinkError::Unavailable(match error {
-        redb::Error::DatabaseAlreadyOpen => {
-            format!("queue {path} is locked by another process: stop that, or give this host another data directory")
-        }
-        error => format!("queue {path} cannot be opened: {error}"),
-    })
+    match error {
+        redb::Error::DatabaseAlreadyOpen => LinkError::Held(format!(
+            "queue {path} is locked by another process: stop that, or give this host another data directory"
+        )),
+        error => LinkError::Unavailable(format!("queue {path} cannot be opened: {error}")),
+    }
 }

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use trellis_provider_sdk::LinkError;
+
 use crate::bench::{Backend, Bench, handler_link};
 
 #[tokio::test(flavor = "multi_thread")]
@@ -47,9 +49,14 @@ async fn a_file_that_another_holds_fails_the_link_and_is_named() {
     std::os::unix::fs::symlink(bench.data.path(), second.data.path()).unwrap();
     second.restart().await;
     let link = handler_link("a", &[("subscriptions", "a")]);
-    let error = second.provider.link_up(&link).await.expect_err("locked").to_string();
+    let error = second.provider.link_up(&link).await.expect_err("locked");
+    assert!(matches!(error, LinkError::Held(_)), "{error:?}");
+    let error = error.to_string();
     assert!(error.contains("messaging.redb") && error.contains("locked by another process"), "{error}");
-    bench.provider.drain(Duration::from_secs(10)).await;
-    second.provider.link_up(&link).await.expect("the file is free now");
+    bench.provider.link_down(&link).await;
+    second.provider.link_up(&link).await.expect("the file went with the last link");
+    assert!(matches!(bench.provider.link_up(&link).await, Err(LinkError::Held(_))));
+    second.provider.drain(Duration::from_secs(10)).await;
+    bench.provider.link_up(&link).await.expect("the file is free now");
     std::fs::remove_file(second.data.path()).unwrap();
 }

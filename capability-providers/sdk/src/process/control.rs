@@ -99,7 +99,16 @@ pub enum Word {
         /// Of a link that was taken: what is behind it. What this machine has, when nothing is said.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         backing: Option<Backing>,
+        /// Of a link that was not taken: whether another process has what it needs ([`LinkError::Held`]).
+        ///
+        /// [`LinkError::Held`]: crate::LinkError::Held
+        #[serde(default, skip_serializing_if = "is_false")]
+        held: bool,
     },
+}
+
+fn is_false(flag: &bool) -> bool {
+    !*flag
 }
 
 /// A [`Description`] as it travels.
@@ -182,14 +191,18 @@ mod tests {
                 r#"{"type":"ready","name":"dice","serves":["demo:dice/roller@1.0.0"],"calls":[],"checks":true}"#,
             ),
             (Word::Failed { error: "no such device".to_owned() }, r#"{"type":"failed","error":"no such device"}"#),
-            (Word::Done { id: 3, error: None, backing: None }, r#"{"type":"done","id":3}"#),
+            (Word::Done { id: 3, error: None, held: false, backing: None }, r#"{"type":"done","id":3}"#),
             (
-                Word::Done { id: 1, error: None, backing: Some(Backing::Server) },
+                Word::Done { id: 1, error: None, held: false, backing: Some(Backing::Server) },
                 r#"{"type":"done","id":1,"backing":"server"}"#,
             ),
             (
-                Word::Done { id: 1, error: Some("port in use".to_owned()), backing: None },
-                r#"{"type":"done","id":1,"error":"port in use"}"#,
+                Word::Done { id: 4, error: Some("2 calls go on".to_owned()), held: false, backing: None },
+                r#"{"type":"done","id":4,"error":"2 calls go on"}"#,
+            ),
+            (
+                Word::Done { id: 1, error: Some("port in use".to_owned()), held: true, backing: None },
+                r#"{"type":"done","id":1,"error":"port in use","held":true}"#,
             ),
         ] {
             assert_eq!(json(serde_json::to_string(&word)), expected);

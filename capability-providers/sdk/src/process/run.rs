@@ -178,13 +178,14 @@ async fn obey(provider: Arc<dyn Provider>, channel: Arc<Channel>, mut orders: mp
 
 async fn carry_out(provider: &dyn Provider, channel: &Channel, order: Order) {
     let late = || Err(LinkError::Unavailable(format!("the link was not taken within {} s", LINK_TIMEOUT.as_secs())));
-    let mut backing = None;
+    let (mut backing, mut held) = (None, false);
     let (id, error) = match order {
         // It came once, and once is enough.
         Order::Start(_) => return,
         Order::LinkUp { id, link } => {
             let outcome = timeout(LINK_TIMEOUT, provider.link_up(&link)).await.unwrap_or_else(|_| late());
             backing = outcome.is_ok().then(|| provider.backing(&link));
+            held = matches!(outcome, Err(LinkError::Held(_)));
             (id, outcome.err().map(|error| error.to_string()))
         }
         Order::LinkDown { id, link } => {
@@ -207,7 +208,7 @@ async fn carry_out(provider: &dyn Provider, channel: &Channel, order: Order) {
         }
     };
     // An error means that the host is gone, and with it who asked.
-    let _ = channel.say(&Word::Done { id, error, backing }).await;
+    let _ = channel.say(&Word::Done { id, error, held, backing }).await;
 }
 
 /// What the host's calls reach: the provider, from when it is made.

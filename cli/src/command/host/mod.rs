@@ -131,7 +131,7 @@ async fn start(context: &Context, settings: Settings) -> anyhow::Result<Host> {
         trust: Arc::new(trust),
     };
     let name = settings.name.clone();
-    Host::start(config(context, settings), parts)
+    Host::start(config(context, settings)?, parts)
         .await
         .with_context(|| format!("start host {name} in lattice {lattice}"))
 }
@@ -176,7 +176,7 @@ async fn store(transport: &NatsTransport, lattice: &LatticeName, resume: Resume)
     }
 }
 
-fn config(context: &Context, settings: Settings) -> Config {
+fn config(context: &Context, settings: Settings) -> anyhow::Result<Config> {
     let mut config = Config::new(settings.lattice, context.data.host(&settings.name));
     config.name = settings.name;
     config.labels = settings.labels;
@@ -187,8 +187,8 @@ fn config(context: &Context, settings: Settings) -> Config {
     config.drain = settings.drain;
     config.registries = context.registry_access();
     config.registries.insecure.extend(settings.insecure_registries);
-    config.native = settings.native.settings();
-    config
+    config.native = settings.native.settings()?;
+    Ok(config)
 }
 
 /// The host's key, and a token for it.

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use anyhow::{Context as _, bail};
+use anyhow::{Context as _, anyhow, bail};
 use serde::Deserialize;
 use trellis_host::config::{Resume, Unlinked, Unsigned};
 use trellis_lattice::id::{EntityId, IssuerId, LatticeName};
@@ -58,10 +58,17 @@ struct File {
     providers: NativeArgs,
 }
 
+/// What is wrong in which line, of which the beginning is shown: it may be long.
+fn wrong(path: &Path, text: &str, error: &toml::de::Error) -> anyhow::Error {
+    let at = error.span().map_or(0, |span| text.get(..span.start).unwrap_or_default().matches('\n').count());
+    let line: String = text.lines().nth(at).unwrap_or_default().chars().take(60).collect();
+    anyhow!("{}:{}: {}, in `{line}`", path.display(), at + 1, error.message())
+}
+
 impl File {
     fn read(path: &Path) -> anyhow::Result<Self> {
         let text = std::fs::read_to_string(path).with_context(|| format!("read {}", path.display()))?;
-        let mut file: Self = toml::from_str(&text).with_context(|| format!("{} is not as expected", path.display()))?;
+        let mut file: Self = toml::from_str(&text).map_err(|error| wrong(path, &text, &error))?;
         let base = path.parent().unwrap_or(Path::new("")).to_owned();
         let paths = [
             &mut file.nats_creds,
@@ -198,7 +205,7 @@ mod tests {
         check("nats-urls = []", "nats-urls");
         check("name = \"a.b\"", "a.b");
         check("lattice = 3", "lattice");
-        check("= 3", "line 1");
+        check("\n= 3", "host.toml:2:");
         assert!(File::read(&dir.path().join("none.toml")).is_err());
     }
 }

@@ -1,11 +1,12 @@
 //! The parts of an embedded lattice, started side by side.
 
 use std::collections::BTreeSet;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 
 use anyhow::Context as _;
 use futures::future::try_join_all;
-use trellis_host::config::{Config, Resume, Unlinked, Unsigned};
+use trellis_host::config::{Config, Native, Resume, Unlinked, Unsigned};
 use trellis_host::host::{Host, Parts};
 use trellis_host::runtime::Runtime;
 use trellis_lattice::control::Client;
@@ -26,6 +27,7 @@ use crate::context::{Context, default_lattice};
 use crate::data_dir::Running;
 use crate::deployer::Lattice;
 use crate::key_store::{AUTHORITY, ISSUER};
+use crate::output::say;
 use crate::serve;
 
 /// A running lattice.
@@ -48,6 +50,7 @@ struct Shared {
     trust: Arc<Trust>,
     unsigned: Vec<Unsigned>,
     unlinked: Unlinked,
+    native: Native,
 }
 
 /// Starts all of it; `app`, if it is unsigned, may run by its digest.
@@ -58,7 +61,7 @@ pub(super) async fn start(context: &Context, arguments: &Up, app: Option<&App>) 
     let (runtime, store, gateway) = tokio::join!(
         serve::runtime(&context.data),
         EmbeddedStore::open(context.data.store()),
-        Gateway::bind(bus.clone(), arguments.gateway, token.clone()),
+        gateway(context, arguments, &bus, &token),
     );
     let (runtime, store, gateway) = (runtime?, store.context("open the store of the lattice")?, gateway?);
     if let Some(app) = app {
@@ -71,8 +74,9 @@ pub(super) async fn start(context: &Context, arguments: &Up, app: Option<&App>) 
     let unsigned = app.and_then(App::unsigned).into_iter().chain(allowed).collect();
     let unlinked = if app.is_some() { Unlinked::AtCall } else { Unlinked::Refuse };
     let lattice_name = lattice.clone();
+    let native = arguments.native.clone().settings()?;
     let store = Arc::new(store);
-    let shared = Shared { lattice: lattice_name, bus, store, runtime, authority, trust, unsigned, unlinked };
+    let shared = Shared { lattice: lattice_name, bus, store, runtime, authority, trust, unsigned, unlinked, native };
     let hosts = try_join_all(arguments.hosts.iter().map(|spec| host(context, arguments, spec, &shared))).await?;
     let url = format!("nats://{}", gateway.addr());
     let running = Running { lattice: lattice.clone(), url, token: token.reveal().to_owned(), pid: std::process::id() };
@@ -89,6 +93,30 @@ pub(super) async fn start(context: &Context, arguments: &Up, app: Option<&App>) 
     Ok(Embedded { lattice, hosts, gateway, client, wadm })
 }
 
+/// Listens where it is told to, or else where it did last time, so that clients find a lattice again that was restarted.
+async fn gateway(context: &Context, arguments: &Up, bus: &MemoryBus, token: &Secret) -> anyhow::Result<Gateway> {
+    let bind = |addr: SocketAddr| Gateway::bind(bus.clone(), addr, token.clone());
+    let loopback = |port| SocketAddr::from((Ipv4Addr::LOCALHOST, port));
+    let gateway = match (arguments.gateway, context.data.gateway_port()) {
+        (Some(addr), _) => bind(addr).await?,
+        (None, None) => bind(loopback(0)).await?,
+        (None, Some(port)) => match bind(loopback(port)).await {
+            Ok(gateway) => gateway,
+            Err(error) => {
+                tracing::debug!(%error, "port of the last time not taken");
+                let gateway = bind(loopback(0)).await?;
+                say(format_args!(
+                    "port {port}, where the bus was last time, is not free: NATS clients find it at {} now",
+                    gateway.addr()
+                ));
+                gateway
+            }
+        },
+    };
+    context.data.keep_gateway_port(gateway.addr().port())?;
+    Ok(gateway)
+}
+
 async fn host(context: &Context, arguments: &Up, spec: &HostSpec, shared: &Shared) -> anyhow::Result<Host> {
     let key = context.keys.get_or_make(KeyKind::Host, &spec.name)?;
     let mut config = Config::new(shared.lattice.clone(), context.data.host(&spec.name));
@@ -99,7 +127,7 @@ async fn host(context: &Context, arguments: &Up, spec: &HostSpec, shared: &Share
     // Tool chains of other languages import outgoing HTTP whether it is used or not; a bare component must still start.
     config.unlinked = shared.unlinked;
     config.resume = if arguments.resume { Resume::LastAssignment } else { Resume::Never };
-    config.native = arguments.native.clone().settings();
+    config.native.clone_from(&shared.native);
     config.drain = std::time::Duration::from_millis(arguments.drain_ms);
     let parts = Parts {
         transport: Arc::new(shared.bus.endpoint(&spec.name)),

@@ -50,9 +50,10 @@ pub(crate) struct Up {
     /// A host, with labels; may be repeated [default: one host called local]
     #[arg(long = "host", value_name = "NAME[:LABEL=VALUE,…]")]
     hosts: Vec<HostSpec>,
-    /// Where NATS clients reach the bus, on loopback; port 0 takes a free one
-    #[arg(long, default_value = "127.0.0.1:0", value_name = "ADDRESS")]
-    gateway: SocketAddr,
+    /// Where NATS clients reach the bus, on loopback; port 0 takes a free one [default: the port of the last time, or a
+    /// free one]
+    #[arg(long, value_name = "ADDRESS")]
+    gateway: Option<SocketAddr>,
     /// Start what the hosts ran when they last ended
     #[arg(long)]
     resume: bool,

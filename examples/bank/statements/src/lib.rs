@@ -1,5 +1,5 @@
 //! Statements of accounts: text, made from the ledger, kept in a blob store. Those of months that are over are written by a
-//! timer on the first of the next, and stay as they are; that of the present month is written anew each time it is read.
+//! timer on the first of the next, and stay as they are; others are written anew each time they are read.
 
 mod archive;
 mod month;
@@ -42,11 +42,15 @@ impl handler::Guest for Statements {
     }
 }
 
-/// The statement that is kept if its month is over, else a new one.
+/// How long after its end a month is closed, in milliseconds: a transfer of its last moment may be written later than that, by a
+/// host whose clock is behind. The timer waits for five minutes.
+const CLOSED_AFTER_MS: u64 = 4 * 60 * 1_000;
+
+/// The statement that is kept if its month is closed, else a new one.
 fn statement(account: &str, month: Month) -> Result<String, Fault> {
     let name = format!("{account}/{month}.txt");
-    let is_over = month.span().to_ms <= now_ms();
-    if is_over && let Some(kept) = archive::read(&name)? {
+    let is_closed = month.span().to_ms + CLOSED_AFTER_MS <= now_ms();
+    if is_closed && let Some(kept) = archive::read(&name)? {
         return Ok(kept);
     }
     let text = text::write(account, month)?;

@@ -1,7 +1,9 @@
 //! Archives of providers: a program for each target and the claims that name their hashes, as in lattice v1 (`par`).
 //!
-//! A file `claims.jwt`, and `<target>.bin` for each target, e.g. `x86_64-linux.bin`.
+//! A file `claims.jwt`, and `<target>.bin` for each target, e.g. `x86_64-linux.bin`; there may be a `world.wasm`, which
+//! says in WIT what the provider is for. All of it may be compressed.
 
+mod gzip;
 mod tar;
 
 use std::collections::BTreeMap;
@@ -23,8 +25,10 @@ pub const MAX_BYTES: u64 = 256 << 20;
 const CLAIMS: &str = "claims.jwt";
 /// What the name of a program ends with.
 const PROGRAM: &str = ".bin";
+/// Where the world is, and what the claims call it.
+const WORLD: &str = "world.wasm";
 
-/// The programs of a provider, by target.
+/// The programs of a provider, by target, and under the name `world.wasm` its world, if it has one.
 pub type Programs = BTreeMap<String, Bytes>;
 
 /// The target of this machine.
@@ -41,9 +45,9 @@ pub struct Archive {
 }
 
 impl Archive {
-    /// Whether `bytes` begin as an archive does.
+    /// Whether `bytes` begin as an archive does, compressed or not.
     pub fn is_one(bytes: &[u8]) -> bool {
-        bytes.get(257..262) == Some(b"ustar")
+        bytes.get(257..262) == Some(b"ustar") || gzip::is_one(bytes)
     }
 
     /// Reads the file at `path`. Blocks.
@@ -60,12 +64,16 @@ impl Archive {
     /// # Errors
     /// `Component` when it is not one, or holds what it should not; `Refused` when its claims do not hold.
     pub fn open(bytes: Bytes, now_unix_seconds: u64) -> Result<Self> {
+        let bytes =
+            if gzip::is_one(&bytes) { gzip::read(&bytes, MAX_BYTES).map_err(|why| broken(&why))? } else { bytes };
         let (mut token, mut programs) = (None, Programs::new());
         for Entry { name, bytes: content } in tar::read(&bytes).map_err(|why| broken(&why))? {
             if name == CLAIMS {
                 token = Some(std::str::from_utf8(content).map_err(|_| broken("its claims are not text"))?);
             } else if let Some(target) = name.strip_suffix(PROGRAM) {
                 programs.insert(target.to_owned(), bytes.slice_ref(content));
+            } else if name == WORLD {
+                programs.insert(name.to_owned(), bytes.slice_ref(content));
             } else {
                 return Err(broken(&format!("{name} does not belong in it")));
             }
@@ -75,14 +83,22 @@ impl Archive {
             Error::new(ErrorKind::Refused, format!("the claims of the provider do not hold: {error}"))
         })?;
         if let Some(unsigned) = programs.keys().find(|target| !claims.target_hashes.contains_key(*target)) {
-            return Err(Error::new(ErrorKind::Refused, format!("the program for {unsigned} is not signed")));
+            return Err(Error::new(ErrorKind::Refused, format!("{} is not signed", file_of(unsigned))));
         }
         Ok(Self { claims, programs })
     }
 
+    /// The world, which is what was signed, if it has one.
+    ///
+    /// # Errors
+    /// `Refused` when it was changed.
+    pub fn world(&self) -> Result<Option<&Bytes>> {
+        self.programs.contains_key(WORLD).then(|| self.program(WORLD)).transpose()
+    }
+
     /// The targets that it has programs for.
     pub fn targets(&self) -> impl Iterator<Item = &str> {
-        self.programs.keys().map(String::as_str)
+        self.programs.keys().map(String::as_str).filter(|name| *name != WORLD)
     }
 
     /// The program for `target`, which is what was signed.
@@ -96,20 +112,17 @@ impl Archive {
             Error::new(ErrorKind::NotFound, message)
         })?;
         if self.claims.target_hashes.get(target) != Some(&claims::hash(program)) {
-            return Err(Error::new(
-                ErrorKind::Refused,
-                format!("the program for {target} was changed after it was signed"),
-            ));
+            return Err(Error::new(ErrorKind::Refused, format!("{} was changed after it was signed", file_of(target))));
         }
         Ok(program)
     }
 
-    /// All programs, each of which is what was signed.
+    /// All programs and the world, each of which is what was signed.
     ///
     /// # Errors
     /// As [`Archive::program`].
     pub fn programs(&self) -> Result<Programs> {
-        self.targets().map(|target| Ok((target.to_owned(), self.program(target)?.clone()))).collect()
+        self.programs.keys().map(|name| Ok((name.clone(), self.program(name)?.clone()))).collect()
     }
 }
 
@@ -126,7 +139,7 @@ pub fn pack(
     let hashes = programs.iter().map(|(target, program)| (target.clone(), claims::hash(program))).collect();
     let token = claims::sign(statement, hashes, issuer, provider, now_unix_seconds)
         .map_err(|error| Error::new(ErrorKind::Config, error.to_string()).with_source(error))?;
-    let names: Vec<String> = programs.keys().map(|target| format!("{target}{PROGRAM}")).collect();
+    let names: Vec<String> = programs.keys().map(|name| file_of(name)).collect();
     let mut entries = vec![Entry { name: CLAIMS, bytes: token.as_bytes() }];
     entries.extend(names.iter().zip(programs.values()).map(|(name, bytes)| Entry { name, bytes }));
     let archive = tar::write(&entries).map_err(|why| Error::new(ErrorKind::Config, why))?;
@@ -134,6 +147,11 @@ pub fn pack(
         return Err(broken(&format!("it is larger than {} MiB", MAX_BYTES >> 20)));
     }
     Ok(archive)
+}
+
+/// Where the program for a target is, or the world.
+fn file_of(name: &str) -> String {
+    if name == WORLD { name.to_owned() } else { format!("{name}{PROGRAM}") }
 }
 
 fn broken(why: &str) -> Error {
@@ -192,6 +210,24 @@ mod tests {
         }
         entries.remove(0);
         assert!(Archive::open(tar::write(&entries).expect("written").into(), NOW).is_err(), "no claims");
+    }
+
+    #[test]
+    fn a_world_is_signed_like_a_program_and_is_none() {
+        let (issuer, provider) = keys();
+        let programs =
+            ["x86_64-linux", "world.wasm"].map(|name| (name.to_owned(), Bytes::from_static(b"bytes"))).into();
+        let packed = pack(&Statement::default(), &programs, (&issuer, &provider), NOW).expect("packed");
+        let archive = Archive::open(packed.clone().into(), NOW).expect("holds");
+        assert_eq!(archive.targets().collect::<Vec<_>>(), ["x86_64-linux"]);
+        assert_eq!(archive.world().expect("as signed").expect("there"), "bytes");
+        assert_eq!(archive.programs().expect("as signed"), programs, "both are kept when it is signed anew");
+        let mut changed = packed;
+        let at = changed.windows(5).position(|window| window == b"bytes").expect("is in it");
+        // The world comes first.
+        changed[at] ^= 1;
+        let archive = Archive::open(changed.into(), NOW).expect("the claims hold");
+        assert!(archive.world().expect_err("changed").to_string().contains("world.wasm was changed"));
     }
 
     #[test]

@@ -17,18 +17,36 @@ use trellis_lattice::message::invocation::{Answer, Call, Invocation};
 use trellis_provider_sdk::process::{Bootstrap, Channel, Order, Serve, Word};
 use trellis_provider_sdk::{Args, Backing, Caller, Description};
 
+use super::confined::explained;
+use crate::config::Native;
+
 /// The longest that a process may take until it is ready.
 const READY_TIMEOUT: Duration = Duration::from_secs(30);
 
 type Asked = Arc<Mutex<HashMap<u64, oneshot::Sender<Done>>>>;
 
 /// What a process says to an order.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug)]
 pub(super) struct Done {
-    /// What is wrong, if something is.
-    pub(super) error: Option<String>,
+    /// Why it was not carried out, if it was not.
+    pub(super) refusal: Option<Refusal>,
     /// What is behind the link that was taken, if it says so.
     pub(super) backing: Option<Backing>,
+}
+
+/// Why an order was not carried out.
+#[derive(Debug)]
+pub(super) struct Refusal {
+    /// For people.
+    pub(super) reason: String,
+    /// Whether another process has what is needed for it.
+    pub(super) is_held: bool,
+}
+
+impl From<String> for Refusal {
+    fn from(reason: String) -> Self {
+        Self { reason, is_held: false }
+    }
 }
 
 /// A process that is ready.
@@ -40,6 +58,7 @@ pub(super) struct Connection {
     /// Whether it knows the order to check a link.
     pub(super) checks: bool,
     closed: CancellationToken,
+    native: Arc<Native>,
     _words: AbortOnDropHandle<()>,
 }
 
@@ -52,6 +71,7 @@ impl Connection {
         stream: UnixStream,
         caller: Arc<dyn Caller>,
         bootstrap: Bootstrap,
+        native: Arc<Native>,
     ) -> Result<(Self, Description), String> {
         let (channel, mut words) = Channel::open(stream, Arc::new(Inward(caller)));
         channel.say(&Order::Start(bootstrap)).await.map_err(|error| error.message)?;
@@ -60,14 +80,14 @@ impl Connection {
         let Some(first) = first else { return Err("its process ended before it was ready".to_owned()) };
         let described = match serde_json::from_slice(&first) {
             Ok(Word::Ready(described)) => described,
-            Ok(Word::Failed { error }) => return Err(error.chars().take(500).collect()),
+            Ok(Word::Failed { error }) => return Err(explained(error.chars().take(500).collect(), &native)),
             _ => return Err("it does not speak the protocol of providers".to_owned()),
         };
         let (asked, closed) = (Asked::default(), CancellationToken::new());
         let listening = tokio::spawn(listen(words, Arc::clone(&asked), closed.clone()));
         let words = AbortOnDropHandle::new(listening);
         let (checks, next) = (described.checks, AtomicU64::new(1));
-        Ok((Self { channel, asked, next, checks, closed, _words: words }, described.into()))
+        Ok((Self { channel, asked, next, checks, closed, native, _words: words }, described.into()))
     }
 
     /// Calls the provider.
@@ -79,8 +99,8 @@ impl Connection {
     ///
     /// # Errors
     /// When the process is gone.
-    pub(super) async fn ask(&self, order: impl FnOnce(u64) -> Order) -> Result<Option<String>, CallError> {
-        self.order(order).await.map(|done| done.error)
+    pub(super) async fn ask(&self, order: impl FnOnce(u64) -> Order) -> Result<Option<Refusal>, CallError> {
+        self.order(order).await.map(|done| done.refusal)
     }
 
     /// Gives an order and awaits the answer.
@@ -97,6 +117,11 @@ impl Connection {
         }
         self.channel.say(&order(id)).await?;
         answered.await.map_err(|_| CallError::no_target("the provider's process is gone"))
+    }
+
+    /// What was wrong, as the process has it, with the way out where that is known here.
+    pub(super) fn explained(&self, error: String) -> String {
+        explained(error, &self.native)
     }
 
     /// Waits until the process closes the channel, or breaks its rules.
@@ -126,11 +151,12 @@ impl Drop for Forget<'_> {
 async fn listen(mut words: mpsc::Receiver<Bytes>, asked: Asked, closed: CancellationToken) {
     let _closed = closed.drop_guard();
     while let Some(word) = words.recv().await {
-        let Ok(Word::Done { id, error, backing }) = serde_json::from_slice(&word) else { break };
+        let Ok(Word::Done { id, error, held, backing }) = serde_json::from_slice(&word) else { break };
         let answer = asked.lock().unwrap_or_else(PoisonError::into_inner).remove(&id);
         if let Some(answer) = answer {
+            let refusal = |error: String| Refusal { reason: error.chars().take(500).collect(), is_held: held };
             // An error means that whoever asked has left.
-            let _ = answer.send(Done { error: error.map(|error| error.chars().take(500).collect()), backing });
+            let _ = answer.send(Done { refusal: error.map(refusal), backing });
         }
     }
     asked.lock().unwrap_or_else(PoisonError::into_inner).clear();

@@ -13,10 +13,12 @@ use trellis_lattice::id::EntityId;
 use trellis_provider_sdk::{ActiveLink, Backing, Caller, Description, Provider, SecretMap, StringMap};
 
 use super::connection::Connection;
+use super::gate::Gate;
+use super::handover;
 use super::launch::Program;
 use super::proxy::Proxy;
 use super::running::{Running, gone, link_down, link_up, retire, run};
-use super::state::{Input, MAX_FAILURES, State, step};
+use super::state::{Input, State, step};
 use crate::config::Native;
 use crate::error::{Error, ErrorKind, Result};
 
@@ -56,7 +58,7 @@ pub(super) enum Request {
     LinkDown(Box<ActiveLink>, oneshot::Sender<()>),
     /// The process that this connection is to does not answer any more.
     Hung(Arc<Connection>),
-    /// Run something else in its place, once that has taken the links.
+    /// Run something else in its place, which takes over the links.
     Replace(Box<Plan>, Duration, oneshot::Sender<Result<Description, String>>),
     /// End it.
     Stop(oneshot::Sender<()>),
@@ -83,22 +85,26 @@ impl Keeper {
         let (relink, relinked) = watch::channel(0);
         let (status, shown) = watch::channel("its process is starting".to_owned());
         let current = Arc::new(ArcSwapOption::from(Some(Arc::clone(&running.connection))));
+        let gate = Arc::<Gate>::default();
         let proxy = Proxy {
             id: plan.id.clone(),
             description,
             current: Arc::clone(&current),
+            gate: Arc::clone(&gate),
             status: shown,
             requests: requests.clone(),
             silence: AtomicU32::new(0),
             backings: ArcSwap::default(),
         };
-        let state = step(State::Starting { failures: 0 }, Input::Ready(Instant::now()));
+        let ready = Input::Ready(Instant::now());
+        let state = step(State::Starting { failures: 0 }, ready, &plan.native.restarts);
         let owner = Owner {
             plan,
             running: Some(running),
             links: Vec::new(),
             state,
             current,
+            gate,
             status,
             relink,
             retired: JoinSet::new(),
@@ -108,10 +114,11 @@ impl Keeper {
     }
 
     /// Runs `plan` in the place of what runs now: first it is ready and has all links, then calls go to it, then what
-    /// ran before drains for at most `drain`.
+    /// ran before drains for at most `drain`. Calls over links that only one process can have wait while they are
+    /// handed over.
     ///
     /// # Errors
-    /// Why the new one cannot take over; the old one goes on then.
+    /// Why the new one cannot take over; the old one goes on then, with the links that it had.
     pub(crate) async fn replace(&self, plan: Plan, drain: Duration) -> Result<Description> {
         let id = plan.id.clone();
         let (answer, answered) = oneshot::channel();
@@ -154,6 +161,7 @@ struct Owner {
     links: Vec<ActiveLink>,
     state: State,
     current: Arc<ArcSwapOption<Connection>>,
+    gate: Arc<Gate>,
     status: watch::Sender<String>,
     relink: watch::Sender<u64>,
     /// Processes that were replaced and finish what they have.
@@ -210,8 +218,9 @@ impl Owner {
             Request::LinkUp(link, answer) => {
                 let outcome = match &self.running {
                     Some(running) => link_up(&running.connection, &link).await,
-                    None => Err(self.status.borrow().clone()),
+                    None => Err(self.status.borrow().clone().into()),
                 };
+                let outcome = outcome.map_err(|refusal| refusal.reason);
                 if outcome.is_ok() {
                     self.links.retain(|known| !is_same(known, &link));
                     self.links.push(*link);
@@ -244,9 +253,13 @@ impl Owner {
         if let Some(mut running) = self.running.take() {
             running.process.kill();
         }
-        self.state = step(self.state, Input::Ended(Instant::now(), rand::random()));
+        self.step(Input::Ended(Instant::now(), rand::random()));
         self.say(reason);
         self.relink.send_modify(|times| *times += 1);
+    }
+
+    fn step(&mut self, input: Input) {
+        self.state = step(self.state, input, &self.plan.native.restarts);
     }
 
     fn say(&self, reason: &str) {
@@ -254,8 +267,9 @@ impl Owner {
         let status = match self.state {
             State::GivenUp => {
                 tracing::error!(provider_id = %id, error = reason, "provider's process was given up");
+                let times = self.plan.native.restarts.max_failures;
                 format!(
-                    "its process ended {MAX_FAILURES} times in a row and was given up; at last: {reason}; stop the \
+                    "its process ended {times} times in a row and was given up; at last: {reason}; stop the \
                      provider and start it again when that is mended"
                 )
             }
@@ -270,13 +284,13 @@ impl Owner {
     }
 
     async fn restart(&mut self) {
-        self.state = step(self.state, Input::Due);
+        self.step(Input::Due);
         match run(&self.plan).await {
             Ok((running, _)) => {
                 self.give_links(&running.connection).await;
                 self.current.store(Some(Arc::clone(&running.connection)));
                 self.running = Some(running);
-                self.state = step(self.state, Input::Ready(Instant::now()));
+                self.step(Input::Ready(Instant::now()));
                 self.relink.send_modify(|times| *times += 1);
                 tracing::info!(
                     provider_id = %self.plan.id, links = self.links.len(), "provider's process was started again"
@@ -290,8 +304,8 @@ impl Owner {
     /// links looks at each of them afterwards.
     async fn give_links(&self, connection: &Connection) {
         for link in &self.links {
-            if let Err(error) = link_up(connection, link).await {
-                let name = &link.link.name;
+            if let Err(refusal) = link_up(connection, link).await {
+                let (name, error) = (&link.link.name, refusal.reason);
                 tracing::warn!(provider_id = %self.plan.id, link_name = %name, error, "link was not taken again");
             }
         }
@@ -299,21 +313,44 @@ impl Owner {
 
     async fn replace(&mut self, plan: Plan, drain: Duration) -> Result<Description, String> {
         let (running, description) = run(&plan).await?;
-        for link in &self.links {
-            if let Err(error) = link_up(&running.connection, link).await {
+        let held = match handover::beside(&self.links, &running.connection).await {
+            Ok(held) => held,
+            Err(reason) => {
                 running.end().await;
-                return Err(format!(
-                    "the new process does not take the link {} of {}: {error}",
-                    link.link.name, link.link.source_id
-                ));
+                return Err(reason);
             }
+        };
+        let hold = self.gate.hold(&held);
+        let old = self.running.as_ref().map(|old| &*old.connection);
+        if let Err(reason) = handover::in_order((&hold, &held), old, &running.connection, drain).await {
+            // First it has to be gone: what it took is free then.
+            running.end().await;
+            self.take_back(&held).await;
+            return Err(reason);
         }
         self.current.store(Some(Arc::clone(&running.connection)));
+        drop(hold);
+        tracing::info!(provider_id = %plan.id, links = self.links.len(), in_order = held.len(), "provider was replaced");
         self.plan = plan;
-        self.state = step(State::Starting { failures: 0 }, Input::Ready(Instant::now()));
+        self.state = State::Starting { failures: 0 };
+        self.step(Input::Ready(Instant::now()));
         if let Some(old) = self.running.replace(running) {
             self.retired.spawn(retire(old, drain));
         }
         Ok(description)
+    }
+
+    /// Gives the process that goes on the links back that were taken from it. Whoever watches over links tries again
+    /// what it does not take.
+    async fn take_back(&mut self, held: &[ActiveLink]) {
+        let Some(running) = &self.running else { return };
+        for link in held {
+            if let Err(refusal) = handover::take(&running.connection, link).await {
+                let (name, error) = (&link.link.name, refusal.reason);
+                tracing::warn!(provider_id = %self.plan.id, link_name = %name, error, "link was not taken back");
+                self.links.retain(|known| !is_same(known, link));
+                self.relink.send_modify(|times| *times += 1);
+            }
+        }
     }
 }

@@ -1,18 +1,20 @@
-//! Starting a process: with an empty environment, a socket as standard input, a group of its own, and limits.
+//! Starting a process: with a socket as standard input, in groups of its own, and ending it with all that it started.
+//! What it may do is decided by `confined`.
 
 use std::ffi::OsString;
 use std::os::fd::OwnedFd;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::Duration;
 
-use rustix::process::{Pid, Signal, kill_process_group};
+use rustix::process::{DumpableBehavior, Pid, Signal, kill_process_group, set_dumpable_behavior};
 use tokio::net::UnixStream;
-use tokio::process::{Child, Command};
+use tokio::process::Child;
 use trellis_lattice::id::EntityId;
 
-use super::output;
-use crate::config::{Native, User};
+use super::group::Group;
+use super::{confined, output};
+use crate::config::{Confinement, Native};
 
 /// The longest that a process may take to end when its socket was closed.
 const END_TIMEOUT: Duration = Duration::from_secs(2);
@@ -30,53 +32,48 @@ pub(crate) struct Program {
 pub(super) struct Process {
     child: Child,
     group: Option<Pid>,
+    /// After `child`, so that it is removed after that was killed.
+    bounds: Group,
 }
 
-/// Starts `program`; the socket is the host's end of its standard input.
+/// Starts `program`, whose files are in `data_dir`; the socket is the host's end of its standard input.
 ///
 /// # Errors
 /// As the system has it.
-pub(super) fn launch(program: &Program, native: &Native, id: &EntityId) -> std::io::Result<(Process, UnixStream)> {
+pub(super) fn launch(
+    program: &Program,
+    native: &Native,
+    (id, data_dir): (&EntityId, &Path),
+) -> std::io::Result<(Process, UnixStream)> {
     let (own, given) = std::os::unix::net::UnixStream::pair()?;
     own.set_nonblocking(true)?;
-    let mut command = confined(program, native);
+    let bounds = match native.own {
+        Some(_) => Group::make(&native.groups, &native.limits)?,
+        None => Group::default(),
+    };
+    hide(native);
+    let mut command = confined::command(program, native, data_dir, &bounds);
     command
-        .env_clear()
         .current_dir("/")
         .stdin(Stdio::from(OwnedFd::from(given)))
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
         .process_group(0)
         .kill_on_drop(true);
-    if let Some(User { uid, gid }) = native.user {
-        command.uid(uid).gid(gid);
-    }
     // On a thread that lives as long as the host: the process is ended when the thread that started it does.
     let mut child = command.spawn()?;
     let group = child.id().and_then(|pid| i32::try_from(pid).ok()).and_then(Pid::from_raw);
     output::follow(id, child.stdout.take());
     output::follow(id, child.stderr.take());
-    Ok((Process { child, group }, UnixStream::from_std(own)?))
+    Ok((Process { child, group, bounds }, UnixStream::from_std(own)?))
 }
 
-/// The program, started by way of one that first takes limits on itself: before the first instruction of it runs.
-fn confined(program: &Program, native: &Native) -> Command {
-    let Some(own) = &native.own else {
-        let mut command = Command::new(&program.file);
-        command.args(&program.arguments);
-        return command;
-    };
-    let mut command = Command::new(own);
-    command.arg("confine");
-    command.arg(format!("--host-pid={}", std::process::id()));
-    command.arg(format!("--memory-bytes={}", native.limits.memory_bytes));
-    command.arg(format!("--open-files={}", native.limits.open_files));
-    if native.user.is_some() {
-        // The system counts all processes of a user: with the host's own it would count the host.
-        command.arg(format!("--processes={}", native.limits.processes));
+/// Closes the memory of this process to others of its user from now on, for kernels that cannot confine those.
+fn hide(native: &Native) {
+    if native.own.is_some() && native.confinement != Confinement::Off {
+        // It cannot fail with a number that every kernel knows.
+        let _ = set_dumpable_behavior(DumpableBehavior::NotDumpable);
     }
-    command.arg("--").arg(&program.file).args(&program.arguments);
-    command
 }
 
 impl Process {
@@ -102,6 +99,7 @@ impl Process {
             // An error means that nobody is left in the group.
             let _ = kill_process_group(group, Signal::KILL);
         }
+        self.bounds.kill();
     }
 }
 

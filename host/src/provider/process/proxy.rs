@@ -16,6 +16,7 @@ use trellis_provider_sdk::process::Order;
 use trellis_provider_sdk::{ActiveLink, Args, Backing, Description, Health, LinkError, Provider};
 
 use super::connection::Connection;
+use super::gate::Gate;
 use super::keeper::Request;
 
 /// The longest that a process may take to say how it is; less than the host waits for any provider.
@@ -31,6 +32,8 @@ pub(super) struct Proxy {
     pub(super) description: Description,
     /// The process that answers now, if one does. The keeper writes.
     pub(super) current: Arc<ArcSwapOption<Connection>>,
+    /// Which links are being handed over. The keeper holds.
+    pub(super) gate: Arc<Gate>,
     /// Why none does. The keeper writes.
     pub(super) status: watch::Receiver<String>,
     pub(super) requests: mpsc::Sender<Request>,
@@ -84,7 +87,7 @@ impl Proxy {
         self.silence.store(0, Ordering::Relaxed);
         match answer {
             Ok(None) => Health::Healthy,
-            Ok(Some(reason)) => Health::Unhealthy(reason),
+            Ok(Some(refusal)) => Health::Unhealthy(refusal.reason),
             Err(error) => Health::Unhealthy(error.message),
         }
     }
@@ -101,7 +104,7 @@ impl Provider for Proxy {
         let Some(connection) = self.connection().ok().filter(|connection| connection.checks) else { return Ok(()) };
         let asked = connection.ask(|id| Order::Check { id, link: link.clone() });
         match timeout(CHECK_TIMEOUT, asked).await {
-            Ok(Ok(Some(error))) => Err(LinkError::Unavailable(error)),
+            Ok(Ok(Some(refusal))) => Err(LinkError::Unavailable(refusal.reason)),
             _ => Ok(()),
         }
     }
@@ -127,7 +130,10 @@ impl Provider for Proxy {
     }
 
     async fn call(&self, invocation: Invocation<Args>) -> Result<Answer<Args>, CallError> {
-        self.connection().map_err(CallError::no_target)?.call(invocation).await
+        let head = &invocation.head;
+        let pass = self.gate.pass((head.source.clone(), head.link.clone()), head.context.deadline).await?;
+        let answer = self.connection().map_err(CallError::no_target)?.call(invocation).await?;
+        Ok(Answer { value: answer.value, body: pass.until_read(answer.body) })
     }
 
     async fn health(&self) -> Health {

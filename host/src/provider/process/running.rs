@@ -8,7 +8,8 @@ use tokio::time::{Instant, sleep, timeout};
 use trellis_provider_sdk::process::{Bootstrap, Order, VERSION};
 use trellis_provider_sdk::{ActiveLink, Backing, Description};
 
-use super::connection::{Connection, Done};
+use super::connection::{Connection, Done, Refusal};
+use super::disk::Watch;
 use super::keeper::Plan;
 use super::launch::{Process, launch};
 
@@ -25,12 +26,13 @@ const LOOK: Duration = Duration::from_millis(10);
 pub(super) struct Running {
     pub(super) process: Process,
     pub(super) connection: Arc<Connection>,
+    disk: Watch,
 }
 
 impl Running {
     /// Ends it: it sees its socket close, and goes.
     pub(super) async fn end(self) {
-        let Self { process, connection } = self;
+        let Self { process, connection, .. } = self;
         drop(connection);
         process.end().await;
     }
@@ -49,8 +51,11 @@ pub(super) async fn run(plan: &Plan) -> Result<(Running, Description), String> {
         data_dir: plan.data_dir.clone(),
         log: "info".to_owned(),
     };
-    match Connection::open(stream, Arc::clone(&plan.caller), bootstrap).await {
-        Ok((connection, description)) => Ok((Running { process, connection: Arc::new(connection) }, description)),
+    match Connection::open(stream, Arc::clone(&plan.caller), bootstrap, Arc::clone(&plan.native)).await {
+        Ok((connection, description)) => {
+            let disk = Watch::start(&plan.data_dir, plan.native.limits.disk_bytes);
+            Ok((Running { process, connection: Arc::new(connection), disk }, description))
+        }
         Err(reason) => match timeout(LAST_WORD, process.ended()).await {
             Ok(status) => Err(format!("{reason} ({status})")),
             Err(_) => Err(reason),
@@ -63,7 +68,7 @@ pub(super) async fn run(plan: &Plan) -> Result<(Running, Description), String> {
 async fn launch_idle(plan: &Plan) -> std::io::Result<(Process, UnixStream)> {
     let give_up = Instant::now() + BUSY_TIMEOUT;
     loop {
-        match launch(&plan.program, &plan.native, &plan.id) {
+        match launch(&plan.program, &plan.native, (&plan.id, &plan.data_dir)) {
             Err(error) if error.kind() == std::io::ErrorKind::ExecutableFileBusy && Instant::now() < give_up => {
                 sleep(LOOK).await;
             }
@@ -73,14 +78,16 @@ async fn launch_idle(plan: &Plan) -> std::io::Result<(Process, UnixStream)> {
 }
 
 /// Gives a link to a process, and learns what is behind it; or why it did not take it.
-pub(super) async fn link_up(connection: &Connection, link: &ActiveLink) -> Result<Backing, String> {
+pub(super) async fn link_up(connection: &Connection, link: &ActiveLink) -> Result<Backing, Refusal> {
     let link = link.clone();
     match timeout(LINK_TIMEOUT, connection.order(|id| Order::LinkUp { id, link })).await {
         // One of an older SDK does not say it.
-        Ok(Ok(Done { error: None, backing })) => Ok(backing.unwrap_or(Backing::Machine)),
-        Ok(Ok(Done { error: Some(error), .. })) => Err(error),
-        Ok(Err(error)) => Err(error.message),
-        Err(_) => Err(format!("the process did not take the link within {} s", LINK_TIMEOUT.as_secs())),
+        Ok(Ok(Done { refusal: None, backing })) => Ok(backing.unwrap_or(Backing::Machine)),
+        Ok(Ok(Done { refusal: Some(refusal), .. })) => {
+            Err(Refusal { reason: connection.explained(refusal.reason), is_held: refusal.is_held })
+        }
+        Ok(Err(error)) => Err(error.message.into()),
+        Err(_) => Err(format!("the process did not take the link within {} s", LINK_TIMEOUT.as_secs()).into()),
     }
 }
 
@@ -92,9 +99,10 @@ pub(super) async fn link_down(connection: &Connection, link: ActiveLink) {
 
 /// Waits until the process ends or breaks the rules; says how.
 pub(super) async fn gone(running: Option<&mut Running>) -> String {
-    let Some(Running { process, connection }) = running else { return std::future::pending().await };
+    let Some(Running { process, connection, disk, .. }) = running else { return std::future::pending().await };
     tokio::select! {
         status = process.ended() => status,
+        reason = disk.over() => reason,
         () = connection.closed() => {
             let reason = connection.reason().unwrap_or_else(|| "it said what nobody asked".to_owned());
             match timeout(LAST_WORD, process.ended()).await {

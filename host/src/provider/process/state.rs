@@ -1,17 +1,8 @@
 //! When a process is started again, and when no more. Pure.
 
-use std::time::Duration;
-
 use tokio::time::Instant;
 
-/// The wait after the first failure; it doubles with each further one.
-const FIRST_WAIT: Duration = Duration::from_secs(1);
-/// The longest wait.
-const LAST_WAIT: Duration = Duration::from_secs(60);
-/// A process that has run so long has made up for failures before.
-const STABLE: Duration = Duration::from_secs(60);
-/// So many failures in a row, and it is given up: in ten minutes, a process is started twelve times at most.
-pub(super) const MAX_FAILURES: u32 = 10;
+use crate::config::Restarts;
 
 /// How a process is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -38,25 +29,26 @@ pub(super) enum Input {
 }
 
 /// The state after `input`.
-pub(super) fn step(state: State, input: Input) -> State {
+pub(super) fn step(state: State, input: Input, restarts: &Restarts) -> State {
     match (state, input) {
         (State::Starting { failures }, Input::Ready(now)) => State::Running { failures, since: now },
-        (State::Starting { failures }, Input::Ended(now, jitter)) => failed(failures, now, jitter),
+        (State::Starting { failures }, Input::Ended(now, jitter)) => failed(failures, (now, jitter), restarts),
         (State::Running { failures, since }, Input::Ended(now, jitter)) => {
-            let is_stable = now.saturating_duration_since(since) >= STABLE;
-            failed(if is_stable { 0 } else { failures }, now, jitter)
+            let is_stable = now.saturating_duration_since(since) >= restarts.stable;
+            failed(if is_stable { 0 } else { failures }, (now, jitter), restarts)
         }
         (State::BackingOff { failures, .. }, Input::Due) => State::Starting { failures },
         (state, _) => state,
     }
 }
 
-fn failed(failures_before: u32, now: Instant, jitter: f64) -> State {
+fn failed(failures_before: u32, (now, jitter): (Instant, f64), restarts: &Restarts) -> State {
     let failures = failures_before + 1;
-    if failures >= MAX_FAILURES {
+    if failures >= restarts.max_failures {
         return State::GivenUp;
     }
-    let wait = FIRST_WAIT.saturating_mul(1 << (failures - 1).min(6)).min(LAST_WAIT);
+    let doubled = restarts.first_wait.saturating_mul(1 << (failures - 1).min(16));
+    let wait = doubled.min(restarts.last_wait);
     State::BackingOff { failures, until: now + wait.mul_f64(1.0 + jitter.clamp(0.0, 1.0) / 4.0) }
 }
 
@@ -66,7 +58,11 @@ mod tests {
 
     use tokio::time::Instant;
 
-    use super::{Input, MAX_FAILURES, STABLE, State, step};
+    use super::{Input, Restarts, State};
+
+    fn step(state: State, input: Input) -> State {
+        super::step(state, input, &Restarts::default())
+    }
 
     /// The starts within `span` of a process that runs `lifetime` each time, and the state at the end.
     fn starts(lifetime: Duration, span: Duration, jitter: f64) -> (u32, State) {
@@ -90,13 +86,13 @@ mod tests {
         for jitter in [0.0, 0.5, 1.0] {
             let (starts, state) = starts(Duration::from_millis(10), Duration::from_mins(10), jitter);
             assert!(starts <= 12, "{starts} starts in ten minutes");
-            assert_eq!((starts, state), (MAX_FAILURES, State::GivenUp));
+            assert_eq!((starts, state), (Restarts::default().max_failures, State::GivenUp));
         }
     }
 
     #[test]
     fn a_process_that_was_stable_begins_anew() {
-        let (_, state) = starts(STABLE, Duration::from_hours(1), 0.0);
+        let (_, state) = starts(Restarts::default().stable, Duration::from_hours(1), 0.0);
         assert_eq!(state, State::Starting { failures: 1 });
     }
 

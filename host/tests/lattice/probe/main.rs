@@ -2,6 +2,7 @@
 
 #![forbid(unsafe_code)]
 
+use std::fs::File;
 use std::io::Write as _;
 use std::pin::Pin;
 use std::process::ExitCode;
@@ -25,6 +26,8 @@ fn main() -> ExitCode {
 struct Probe {
     environment: Environment,
     greeting: Mutex<String>,
+    /// What only one process can have, as long as this one has a link that says so.
+    exclusive: Mutex<Option<File>>,
 }
 
 fn echo() -> Interface {
@@ -40,7 +43,22 @@ impl Probe {
         }
         std::fs::write(environment.data_dir.join("started"), "").expect("the directory can be written to");
         tracing::warn!(disk = "a", "probe started");
-        Ok(Self { environment, greeting: Mutex::default() })
+        Ok(Self { environment, greeting: Mutex::default(), exclusive: Mutex::default() })
+    }
+
+    fn lock(&self) -> Result<(), LinkError> {
+        let mut exclusive = self.exclusive.lock().expect("not poisoned");
+        if exclusive.is_none() {
+            let file = File::create(self.environment.data_dir.join("exclusive")).expect("can be written to");
+            file.try_lock().map_err(|_| LinkError::Held("the file is locked by another process".to_owned()))?;
+            *exclusive = Some(file);
+        }
+        Ok(())
+    }
+
+    /// Who it is, and on whose behalf and over which link it acts.
+    fn deputy(&self, invocation: &Invocation<Args>) -> String {
+        format!("{} for {} over {}", self.environment.id, invocation.head.source, invocation.head.link)
     }
 
     async fn obey(&self, order: &str, context: &Context) -> Result<String, CallError> {
@@ -54,6 +72,14 @@ impl Probe {
                 std::future::pending().await
             }
             "never" => std::future::pending().await,
+            "wait" => {
+                tokio::time::sleep(Duration::from_millis(rest.parse().expect("a number"))).await;
+                Ok("waited".to_owned())
+            }
+            "exclusive" => match *self.exclusive.lock().expect("not poisoned") {
+                Some(_) => Ok("mine".to_owned()),
+                None => Err(CallError::provider("another process has it")),
+            },
             "pid" => Ok(std::process::id().to_string()),
             "config" => Ok(self.environment.config.get(rest).cloned().unwrap_or_default()),
             "fork" => {
@@ -131,6 +157,14 @@ impl Provider for Probe {
     }
 
     async fn link_up(&self, link: &ActiveLink) -> Result<(), LinkError> {
+        match self.environment.config.get("links").map(String::as_str) {
+            Some("held") => return Err(LinkError::Held("somebody has it for good".to_owned())),
+            Some("refused") => return Err(LinkError::Unavailable("no such device".to_owned())),
+            _ => {}
+        }
+        if link.config.contains_key("exclusive") {
+            self.lock()?;
+        }
         let greeting = link.config.get("greeting").cloned().unwrap_or_default();
         if greeting == "refuse" || (greeting == "once" && self.environment.data_dir.join("linked").exists()) {
             return Err(LinkError::Unavailable("the port is in use".to_owned()));
@@ -142,7 +176,11 @@ impl Provider for Probe {
         Ok(())
     }
 
-    async fn link_down(&self, _: &ActiveLink) {}
+    async fn link_down(&self, link: &ActiveLink) {
+        if link.config.contains_key("exclusive") {
+            *self.exclusive.lock().expect("not poisoned") = None;
+        }
+    }
 
     fn backing(&self, link: &ActiveLink) -> Backing {
         match link.config.get("greeting").map(String::as_str) {
@@ -154,6 +192,7 @@ impl Provider for Probe {
     async fn call(&self, invocation: Invocation<Args>) -> Result<Answer<Args>, CallError> {
         match &*invocation.head.function {
             "endless" => return Ok(Answer { value: wire::encode(&"")?, body: Body::stream(Endless) }),
+            "who" => return wire::answer(&self.deputy(&invocation)),
             "mirror" => return Ok(Answer { value: invocation.args, body: invocation.body }),
             _ => {}
         }

@@ -1,5 +1,6 @@
-//! A lattice of real processes: nats-server and `trellis host`s, with signed components.
+//! A lattice of real processes: nats-server and `trellis host`s, or one `trellis up`; with signed components.
 
+use std::ffi::OsString;
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -10,8 +11,8 @@ use serde_json::Value;
 use tempfile::TempDir;
 use wasmcloud_control_interface::{Client, ClientBuilder};
 
-/// The longest that anything here may take.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
+/// The longest that anything here may take. Some events come every 30 s only.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(90);
 
 /// An actor that exports `test:echo/echo`, and with `extra` something that tells it from another.
 pub(crate) fn echo(extra: &str) -> String {
@@ -27,7 +28,7 @@ pub(crate) fn echo(extra: &str) -> String {
 }
 
 /// A process that ends with the value.
-struct Process(Child);
+pub(crate) struct Process(Child);
 
 impl Drop for Process {
     fn drop(&mut self) {
@@ -40,7 +41,8 @@ impl Drop for Process {
 pub(crate) struct Lattice {
     pub(crate) nats: async_nats::Client,
     pub(crate) client: Client,
-    url: String,
+    /// Of the nats-server, where there is one.
+    url: Option<String>,
     data: TempDir,
     processes: Vec<Process>,
 }
@@ -54,51 +56,85 @@ impl Lattice {
     /// With hosts of these names.
     pub(crate) async fn start(hosts: &[&str]) -> Self {
         let data = tempfile::tempdir().expect("a directory");
-        let port = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).and_then(|it| it.local_addr()).expect("a port").port();
-        let server = std::env::var_os("TRELLIS_NATS_SERVER").unwrap_or_else(|| "nats-server".into());
-        let mut command = Command::new(server);
-        command.args(["-a", "127.0.0.1", "-p", &port.to_string(), "-js", "-sd"]).arg(data.path().join("jetstream"));
-        let nats_server = quiet(&mut command);
-        eventually("nats-server", async || TcpStream::connect((Ipv4Addr::LOCALHOST, port)).ok()).await;
-        let url = format!("nats://127.0.0.1:{port}");
+        let (nats_server, url) = nats_server(&data.path().join("jetstream")).await;
         let nats = async_nats::connect(&url).await.expect("connects");
-        let client = ClientBuilder::new(nats.clone()).auction_timeout(Duration::from_secs(1)).build();
-        let mut lattice = Self { nats, client, url, data, processes: vec![nats_server] };
+        let mut lattice = Self::of(nats, Some(url), data, nats_server);
         for name in hosts {
             lattice.start_host(name);
         }
-        let count = hosts.len();
-        eventually("the hosts", async || {
-            let hosts = lattice.client.get_hosts().await.ok()?;
-            (hosts.len() == count).then_some(())
-        })
-        .await;
+        lattice.wait_for_hosts(hosts.len()).await;
         lattice
     }
 
+    /// With hosts of these names in one process, which is reached over its gateway.
+    pub(crate) async fn start_box(hosts: &[&str]) -> Self {
+        let data = tempfile::tempdir().expect("a directory");
+        let mut command = command(data.path(), &["up"]);
+        for name in hosts {
+            command.args(["--host", &format!("{name}:zone={name}")]);
+        }
+        let process = quiet(&mut command);
+        let running = data.path().join("lattice/running.json");
+        let text = eventually("the lattice", async || std::fs::read_to_string(&running).ok()).await;
+        let running: Value = serde_json::from_str(&text).expect("JSON");
+        let text = |key: &str| running[key].as_str().expect("text").to_owned();
+        let options = async_nats::ConnectOptions::with_token(text("token"));
+        let nats = options.connect(text("url")).await.expect("connects");
+        let lattice = Self::of(nats, None, data, process);
+        lattice.wait_for_hosts(hosts.len()).await;
+        lattice
+    }
+
+    /// The two kinds of lattice that a client meets.
+    pub(crate) async fn both(hosts: &[&str]) -> [Self; 2] {
+        [Self::start(hosts).await, Self::start_box(hosts).await]
+    }
+
+    fn of(nats: async_nats::Client, url: Option<String>, data: TempDir, process: Process) -> Self {
+        let client = ClientBuilder::new(nats.clone()).auction_timeout(Duration::from_secs(1)).build();
+        Self { nats, client, url, data, processes: vec![process] }
+    }
+
+    async fn wait_for_hosts(&self, count: usize) {
+        eventually("the hosts", async || {
+            let hosts = self.client.get_hosts().await.ok()?;
+            (hosts.len() == count).then_some(())
+        })
+        .await;
+    }
+
     pub(crate) fn start_host(&mut self, name: &str) {
-        let url = self.url.clone();
+        let url = self.nats_url();
         let label = format!("zone={name}");
-        let host = quiet(&mut self.command(&["host", "--name", name, "--nats-url", &url, "--label", &label]));
+        let host =
+            quiet(&mut command(self.data.path(), &["host", "--name", name, "--nats-url", &url, "--label", &label]));
         self.processes.push(host);
     }
 
     pub(crate) fn start_wadm(&mut self) {
-        let url = self.url.clone();
-        let wadm = quiet(&mut self.command(&["wadm", "--nats-url", &url]));
+        let url = self.nats_url();
+        let wadm = quiet(&mut command(self.data.path(), &["wadm", "--nats-url", &url]));
         self.processes.push(wadm);
     }
 
-    fn command(&self, arguments: &[&str]) -> Command {
-        let mut command = Command::new(trellis());
-        command.env_clear().env("TRELLIS_DATA_DIR", self.data.path()).args(arguments);
-        command
+    /// Where what belongs to the lattice may be put.
+    pub(crate) fn folder(&self, name: &str) -> PathBuf {
+        let folder = self.data.path().join(name);
+        std::fs::create_dir_all(&folder).expect("made");
+        folder
+    }
+
+    fn nats_url(&self) -> String {
+        self.url.clone().expect("it is on a nats-server")
     }
 
     /// Runs a command of `trellis` to its end.
     pub(crate) fn run(&self, arguments: &[&str]) -> String {
-        let mut command = self.command(arguments);
-        let output = command.args(["--nats-url", &self.url]).output().expect("trellis runs");
+        let mut command = command(self.data.path(), arguments);
+        if let Some(url) = &self.url {
+            command.args(["--nats-url", url]);
+        }
+        let output = command.output().expect("trellis runs");
         assert!(output.status.success(), "{arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
         String::from_utf8(output.stdout).expect("text")
     }
@@ -108,6 +144,13 @@ impl Lattice {
         let hosts = self.client.get_hosts().await.expect("answer");
         let hosts = hosts.iter().filter_map(|host| host.data());
         hosts.into_iter().find(|host| host.friendly_name() == name).expect("it is there").id().to_owned()
+    }
+
+    /// What the host with that id runs, with what the types of the client leave out.
+    pub(crate) async fn inventory(&self, id: &str) -> Value {
+        let asked = self.nats.request(format!("wasmbus.ctl.v1.default.host.get.{id}"), "".into()).await;
+        let mut answer: Value = serde_json::from_slice(&asked.expect("an answer").payload).expect("JSON");
+        answer["response"].take()
     }
 
     /// The reference of the actor `name`, signed.
@@ -127,6 +170,52 @@ impl Lattice {
     }
 }
 
+/// A nats-server with JetStream in `store`, and where it is.
+pub(crate) async fn nats_server(store: &Path) -> (Process, String) {
+    let (port, server) = (free_port(), program("TRELLIS_NATS_SERVER", "nats-server"));
+    let mut command = Command::new(server);
+    let process = quiet(command.args(["-a", "127.0.0.1", "-p", &port.to_string(), "-js", "-sd"]).arg(store));
+    until_it_listens(port).await;
+    (process, format!("nats://127.0.0.1:{port}"))
+}
+
+/// bcrypt of `secret`.
+const HTPASSWD: &str = "user:$2b$04$l2J6BrAIJ.9omwbIBapK3.v1ySWNYNPhg0Yxefjhm/yuA10m3eQrm\n";
+
+/// A docker-registry in `folder` that only `user` with the password `secret` may use, and its name in references.
+pub(crate) async fn docker_registry(folder: &Path) -> (Process, String) {
+    let (port, shown) = (free_port(), folder.display());
+    let host = format!("127.0.0.1:{port}");
+    let config = format!(
+        "version: 0.1\nlog:\n  level: error\nstorage:\n  filesystem:\n    rootdirectory: {shown}/data\nhttp:\n  addr: \
+         {host}\nauth:\n  htpasswd:\n    realm: test\n    path: {shown}/htpasswd\n"
+    );
+    std::fs::write(folder.join("htpasswd"), HTPASSWD).expect("written");
+    std::fs::write(folder.join("config.yml"), config).expect("written");
+    let program = program("TRELLIS_DOCKER_REGISTRY", "docker-registry");
+    let process = quiet(Command::new(program).arg("serve").arg(folder.join("config.yml")));
+    until_it_listens(port).await;
+    (process, host)
+}
+
+fn program(variable: &str, name: &str) -> OsString {
+    std::env::var_os(variable).unwrap_or_else(|| name.into())
+}
+
+fn free_port() -> u16 {
+    TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).and_then(|it| it.local_addr()).expect("a port").port()
+}
+
+async fn until_it_listens(port: u16) {
+    eventually("a server", async || TcpStream::connect((Ipv4Addr::LOCALHOST, port)).ok()).await;
+}
+
+fn command(data: &Path, arguments: &[&str]) -> Command {
+    let mut command = Command::new(trellis());
+    command.env_clear().env("TRELLIS_DATA_DIR", data).args(arguments);
+    command
+}
+
 fn quiet(command: &mut Command) -> Process {
     let child = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn();
     Process(child.unwrap_or_else(|error| panic!("{command:?}: {error}; `cargo xtask test` builds what is needed")))
@@ -138,15 +227,21 @@ pub(crate) struct Events(async_nats::Subscriber);
 impl Events {
     /// The next event of that name, whole; others are passed over.
     pub(crate) async fn next(&mut self, name: &str) -> Value {
+        self.any(&[name]).await
+    }
+
+    /// The next event of one of those names, whole; others are passed over.
+    pub(crate) async fn any(&mut self, names: &[&str]) -> Value {
         let wanted = async {
             loop {
                 let message = self.0.next().await.expect("the connection is open");
-                if message.subject.as_str() == format!("wasmbus.evt.default.{name}") {
+                let name = message.subject.strip_prefix("wasmbus.evt.default.").expect("that was subscribed to");
+                if names.contains(&name) {
                     return serde_json::from_slice(&message.payload).expect("JSON");
                 }
             }
         };
-        tokio::time::timeout(PATIENCE, wanted).await.unwrap_or_else(|_| panic!("no event {name} came"))
+        tokio::time::timeout(PATIENCE, wanted).await.unwrap_or_else(|_| panic!("no event {names:?} came"))
     }
 
     /// Its data.

@@ -9,7 +9,7 @@ use trellis_lattice::message::readiness::{HttpProbe, Rule};
 use super::configs::Configs;
 use super::model::{Apart, Component, Group, Mode, Needs, RolloutRule, Scaler};
 use crate::intent::AppName;
-use crate::manifest::{self, Amount, Kind, Patience, Rollback, Source, Spread, Trait};
+use crate::manifest::{self, Amount, Kind, Rollback, Source, Spread, Trait};
 use crate::observe::Limits;
 use crate::plan::name;
 use crate::plan::outcome::ScalerKind;

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use trellis_lattice::id::{EntityId, LinkName};
 use trellis_lattice::message::link::Link;
-use trellis_wadm::observe::{Actor, Health, LinkKey, LinkStanding, Owner, Readiness};
+use trellis_wadm::observe::{Actor, Health, Limits, LinkKey, LinkStanding, Owner, Readiness};
 
 use super::{app_name, config};
 
@@ -15,13 +15,14 @@ pub(super) struct Words {
     pub(super) count: u32,
     pub(super) owner: Option<Arc<Owner>>,
     pub(super) readiness: Readiness,
+    pub(super) limits: Option<Limits>,
 }
 
 pub(super) fn words(text: &str) -> Words {
     let mut parts = text.split(' ');
     let id = EntityId::parse(parts.next().expect("an id")).expect("an id");
     let reference = parts.next().expect("a reference").into();
-    let mut words = Words { id, reference, count: 1, owner: None, readiness: Readiness::Ready };
+    let mut words = Words { id, reference, count: 1, owner: None, readiness: Readiness::Ready, limits: None };
     while let Some(part) = parts.next() {
         match part {
             "of" => {
@@ -30,6 +31,11 @@ pub(super) fn words(text: &str) -> Words {
                 let owner =
                     Owner { app: app_name(app), scaler: "s".to_owned(), spread: spread.to_owned(), generation: 1 };
                 words.owner = Some(Arc::new(owner));
+            }
+            "limits" => {
+                let memory = parts.next().and_then(|size| size.strip_suffix("Mi")).and_then(|size| size.parse().ok());
+                let memory: u64 = memory.expect("memory in Mi after `limits`");
+                words.limits = Some(Limits { memory_bytes: Some(memory << 20), execution_ms: None });
             }
             "starting" => words.readiness = Readiness::Starting,
             "failing:" => {
@@ -43,19 +49,10 @@ pub(super) fn words(text: &str) -> Words {
 }
 
 pub(super) fn actor(text: &str) -> (EntityId, Actor) {
-    let Words { id, reference, count: max_instances, owner, readiness } = words(text);
+    let Words { id, reference, count: max_instances, owner, readiness, limits } = words(text);
     (
         id,
-        Actor {
-            reference,
-            max_instances,
-            owner,
-            limits: None,
-            config: None,
-            readiness_rule: None,
-            readiness,
-            exports: None,
-        },
+        Actor { reference, max_instances, owner, limits, config: None, readiness_rule: None, readiness, exports: None },
     )
 }
 

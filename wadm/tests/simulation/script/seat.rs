@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use rand::RngExt as _;
+use tokio::time::Instant;
 use trellis_lattice::error::Result;
 use trellis_lattice::identity::trust::Trust;
 use trellis_wadm::intent::AppName;
@@ -14,7 +15,7 @@ use trellis_wadm::observe::Believes;
 use trellis_wadm::reconcile::{Planner, Wishes as Seen};
 use trellis_wadm::{Parts, RollBack, Settings, Wadm};
 
-use super::{Kind, Play};
+use super::Play;
 use crate::ground::Ground;
 use crate::mutation::Mutation;
 use crate::weather::{Fuse, Last, MoodyStore, Wire};
@@ -40,16 +41,19 @@ impl Play {
     }
 
     pub(super) async fn start(&mut self, seat: usize) {
-        let may_blow = self.scenario.kind == Kind::Killed || self.scenario.kind == Kind::Everything;
         let last = |happens| if happens { Last::Happens } else { Last::DoesNot };
         let fuse = match (self.scenario.kill_after, self.seats[seat].runs) {
             (Some(effects), 0) if seat == 0 => Fuse::new(effects, last(self.scenario.seed.is_multiple_of(2))),
-            (None, 0..4) if may_blow => Fuse::new(self.dice.random_range(0..60), last(self.dice.random_bool(0.5))),
+            (None, _) if self.seats[seat].fuses > 0 => {
+                self.seats[seat].fuses -= 1;
+                Fuse::new(self.dice.random_range(0..60), last(self.dice.random_bool(0.5)))
+            }
             _ => Fuse::none(),
         };
         let (mutation, ground) = (self.scenario.mutation, self.site.ground.clone());
         let place = &mut self.seats[seat];
         place.runs += 1;
+        self.started = Instant::now();
         place.fuse = Arc::clone(&fuse);
         let store = MoodyStore {
             inner: Arc::clone(&self.site.store),

@@ -7,17 +7,20 @@ use anyhow::{Context, Result, ensure};
 use serde_json::{Value, json};
 
 use super::client::{Client, until};
+use super::intruders;
 use super::load::{self, Load};
 use super::{AUDITOR, CUSTOMERS, SEED};
 use crate::demo::http::Response;
 use crate::demo::lattice::Lattice;
 use crate::demo::table;
 
-/// Makes logins and payments, kills the bank in the middle of more of them, and looks at the ledger.
+/// Makes logins and payments, tries what is not allowed, kills the bank in the middle of more of them, and looks at the ledger.
 pub(in crate::demo) fn check(lattice: &mut Lattice, address: SocketAddr) -> Result<ExitCode> {
     let mut said = Said::default();
     let outcome = logins(&mut said, address)
         .and_then(|ada| payments(&mut said, &ada, address))
+        .and_then(|()| intruders::roles(&mut said, address))
+        .and_then(|()| intruders::tokens(&mut said, lattice, address))
         .and_then(|()| load::run(lattice, address))
         .and_then(|load| books(&mut said, address, &load));
     match outcome {
@@ -38,14 +41,14 @@ const FAIL: &str = "FAIL";
 
 /// What was said about answers.
 #[derive(Default)]
-struct Said {
+pub(super) struct Said {
     count: usize,
     failures: usize,
 }
 
 impl Said {
     /// Says whether `what` was answered with this status and text.
-    fn answer(&mut self, what: &str, response: &Response, status: u16, text: &str) {
+    pub(super) fn answer(&mut self, what: &str, response: &Response, status: u16, text: &str) {
         let came = format!("{} {}", response.status, response.body.trim_end().replace('\n', " / "));
         let is_right = response.status == status && response.body.contains(text);
         self.line(if is_right { "ok  " } else { FAIL }, what, &came);

@@ -25,12 +25,22 @@ impl Client {
         Self { address, token: None }
     }
 
+    /// One with a token that was come by in any way.
+    pub(super) fn with(address: SocketAddr, token: String) -> Self {
+        Self { address, token: Some(token) }
+    }
+
     /// One with the token that these credentials give.
     pub(super) fn login(address: SocketAddr, (user, password): (&str, &str)) -> Result<Self> {
         let credentials = json!({ "user": user, "password": password });
         let answer = Self::stranger(address).expect(200, "POST", "/login", &credentials)?;
         let token = answer["token"].as_str().context("the login has no token")?.to_owned();
         Ok(Self { address, token: Some(token) })
+    }
+
+    /// The token, if there is one.
+    pub(super) fn token(&self) -> Option<&str> {
+        self.token.as_deref()
     }
 
     pub(super) fn get(&self, path: &str) -> Result<Response> {
@@ -44,6 +54,10 @@ impl Client {
 
     pub(super) fn post(&self, path: &str, body: &Value) -> Result<Response> {
         self.send("POST", path, "", &body.to_string())
+    }
+
+    pub(super) fn put(&self, path: &str, body: &Value) -> Result<Response> {
+        self.send("PUT", path, "", &body.to_string())
     }
 
     /// Pays under a key.

@@ -1,12 +1,13 @@
-//! The bank of `examples/bank` on one host. [`client`] is who asks it, [`check`] what it has to answer, [`load`] many
-//! payments while the process is killed.
+//! The bank of `examples/bank` on one host. [`client`] is who asks it, [`check`] what it has to answer, [`intruders`] whom it has
+//! to refuse, [`load`] many payments while the process is killed.
 
 mod check;
 mod client;
+mod intruders;
 mod load;
+mod token;
 
 use std::fs;
-use std::io::Read as _;
 use std::net::SocketAddr;
 
 use anyhow::{Context, Result};
@@ -45,7 +46,9 @@ pub(super) fn start(lattice: &Lattice, workspace: &Workspace, address: SocketAdd
         lattice.show(&["sign", source, "--import-all", "--out", &signed])?;
     }
     lattice.show(&["config", "put", "bank-http", &format!("address={address}")])?;
-    for (config, backend) in [("bank-sql", "sqlite"), ("bank-keyvalue", "embedded"), ("bank-messaging", "embedded")] {
+    for (config, backend) in
+        [("bank-sql", "sqlite"), ("bank-keyvalue", "embedded"), ("bank-blobs", "fs"), ("bank-messaging", "embedded")]
+    {
         lattice.show(&["config", "put", config, &format!("backend={backend}")])?;
     }
     // Images are named by their place beside the manifest.
@@ -56,11 +59,10 @@ pub(super) fn start(lattice: &Lattice, workspace: &Workspace, address: SocketAdd
 }
 
 fn put_secrets(lattice: &Lattice) -> Result<()> {
-    let mut key = [0; 32];
-    fs::File::open("/dev/urandom").and_then(|mut source| source.read_exact(&mut key)).context("no random bytes")?;
-    let key: String = key.iter().map(|byte| format!("{byte:02x}")).collect();
-    lattice.show_with_input(&["secret", "put", "bank-token-key", "--for", "bank-gateway"], &key)?;
-    lattice.show_with_input(&["secret", "put", "bank-database-password", "--for", "bank-sql"], "none")?;
+    lattice.show_with_input(&["secret", "put", "bank-token-key", "--for", "bank-gateway"], &intruders::new_key()?)?;
+    for (name, reader) in [("bank-database-password", "bank-sql"), ("bank-blobs-key", "bank-blobs")] {
+        lattice.show_with_input(&["secret", "put", name, "--for", reader], "none")?;
+    }
     for (user, password) in [TELLER, AUDITOR] {
         let name = format!("bank-{user}-password");
         lattice.show_with_input(&["secret", "put", &name, "--for", "bank-accounts"], password)?;

@@ -182,15 +182,15 @@ fn failed(error: impl Into<redb::Error>) -> Error {
 
 fn unavailable(path: &Path, error: &DatabaseError) -> LinkError {
     let path = path.display();
-    LinkError::Unavailable(match error {
-        DatabaseError::DatabaseAlreadyOpen => format!(
+    match error {
+        DatabaseError::DatabaseAlreadyOpen => LinkError::Held(format!(
             "key-value store {path} is locked by another process: stop that, or give this host another data directory"
-        ),
-        DatabaseError::UpgradeRequired(version) => {
-            format!("key-value store {path} has the old format {version}: move it away, or upgrade it")
-        }
-        error => format!("key-value store {path} cannot be opened: {error}"),
-    })
+        )),
+        DatabaseError::UpgradeRequired(version) => LinkError::Unavailable(format!(
+            "key-value store {path} has the old format {version}: move it away, or upgrade it"
+        )),
+        error => LinkError::Unavailable(format!("key-value store {path} cannot be opened: {error}")),
+    }
 }
 
 #[cfg(test)]
