@@ -79,6 +79,12 @@ impl Router {
         self.view.peek_links().lookup(source, link, interface).is_some()
     }
 
+    /// Whether the target of the link of `source` called `link` that covers `interface` runs on some host.
+    pub(crate) fn is_running(&self, source: &EntityId, link: &LinkName, interface: &Interface) -> bool {
+        let grant = self.view.peek_links().lookup(source, link, interface);
+        grant.is_some_and(|grant| self.target(&grant.target).is_some() || self.host_of(&grant.target).is_some())
+    }
+
     /// A host that runs `id`, as presence says; not this one.
     pub(crate) fn host_of(&self, id: &EntityId) -> Option<HostId> {
         let present = self.peer.load_full()?.present();
@@ -199,6 +205,10 @@ impl sdk::Caller for ProviderCaller {
             self.router.call(Call { source, link, interface, function, signature, context, args, body }).await?;
         Ok(Answer { value: answer.value.into_provider()?, body: answer.body })
     }
+
+    async fn is_running(&self, link: &LinkName, interface: &Interface) -> bool {
+        self.router.is_running(&self.id, link, interface)
+    }
 }
 
 #[cfg(test)]
@@ -276,6 +286,26 @@ mod tests {
         assert_eq!(outcome("a", "echo", context()).await, Ok(()));
         assert_eq!(outcome("b", "echo", context()).await, Err(CallErrorKind::NoTarget), "no link");
         assert_eq!(outcome("lost", "echo", context()).await, Err(CallErrorKind::NoTarget), "nobody runs it");
+    }
+
+    #[test]
+    fn it_is_known_whether_a_target_runs() {
+        let router = Router::of_links(&[
+            link("a", "default", "test:echo/echo", "echo"),
+            link("a", "lost", "test:echo/echo", "nobody"),
+        ]);
+        router.set_targets([("echo".parse().expect("valid"), Target::Provider(Arc::new(Echo), Arc::default()))].into());
+        let check = |name: &str, interface: &str| {
+            let [source, link, interface] = ["a", name, interface];
+            router.is_running(
+                &source.parse().expect("valid"),
+                &link.parse().expect("valid"),
+                &interface.parse().expect("valid"),
+            )
+        };
+        assert!(check("default", "test:echo/echo"));
+        assert!(!check("lost", "test:echo/echo"), "nobody runs it");
+        assert!(!check("default", "test:echo/other") && !check("none", "test:echo/echo"), "no link");
     }
 
     #[tokio::test]

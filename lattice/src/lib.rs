@@ -19,6 +19,7 @@ pub mod rpc;
 pub mod seal;
 pub mod secret;
 pub mod secrets;
+pub mod spelling;
 pub mod store;
 pub mod subject;
 pub mod transport;

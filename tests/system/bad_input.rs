@@ -119,6 +119,13 @@ fn a_link_that_a_provider_cannot_read_is_refused_when_it_is_put() {
         ("http-client", "wasi:http/outgoing-handler", "allow=*:* max_requests=many", "max_requests", "256"),
         ("keyvalue", "wasi:keyvalue/store", "backend=mysql", "backend", "redis"),
         ("keyvalue", "wasi:keyvalue/store", "backend=redis ttl=soon", "ttl", "30s"),
+        ("keyvalue", "wasi:keyvalue/store", "backend=redis ttll=30s", "ttll", "ttl"),
+        ("keyvalue", "wasi:keyvalue/store", "retries=3", "retries", "source"),
+        ("apart", "wasi:keyvalue/store", "fsink=never", "fsink", "fsync"),
+        ("http-client", "wasi:http/outgoing-handler", "allow=*:* redirect=1", "redirect", "redirects"),
+        ("messaging", "wasmcloud:messaging/consumer", "publsh=a", "publsh", "publish"),
+        ("blobstore", "wasi:blobstore/blobstore", "read-onyl=true", "read-onyl", "read_only"),
+        ("sql", "trellis:sql/database", "max_rows=5", "max_rows", "max-rows"),
         ("apart", "wasi:keyvalue/store", "backend=mysql", "backend", "redis"),
         ("messaging", "wasmcloud:messaging/consumer", "backend=jetstream", "cluster_uris", "nats://"),
         ("blobstore", "wasi:blobstore/blobstore", "backend=s3", "bucket", "trellis-blobs"),
@@ -128,6 +135,9 @@ fn a_link_that_a_provider_cannot_read_is_refused_when_it_is_put() {
         ("http-server", "wasi:http/incoming-handler", "address=everywhere", "address", "127.0.0.1:8080"),
         ("messaging", "wasmcloud:messaging/handler", "order_by=token:2", "subscriptions", "orders."),
         ("timer", "trellis:timer/handler", "attempts=3", "schedule", "0 9 * * MON-FRI"),
+        ("http-server", "wasi:http/incoming-handler", "pth=/api", "pth", "path"),
+        ("messaging", "wasmcloud:messaging/handler", "subscriptions=a max_inflight=2", "max_inflight", "max_in_flight"),
+        ("timer", "trellis:timer/handler", "evry=5m", "evry", "every"),
     ];
     let put =
         |ends: [&str; 2], side: &str, (provider, interface, pairs, key, example): (&str, &str, &str, &str, &str)| {
@@ -165,6 +175,34 @@ fn a_config_that_a_link_could_not_be_read_with_is_refused_and_what_was_goes_on()
         );
         assert!(lattice.run(&["config", "get", provider]).contains("embedded"), "it is as it was");
     }
+}
+
+#[test]
+fn a_config_of_a_provider_with_a_key_that_nobody_reads_is_refused_when_it_starts() {
+    let lattice = Lattice::one_box(&[]);
+    for (builtin, pair, key, known) in [
+        ("http-server", "adress=127.0.0.1:0", "adress", "address"),
+        ("keyvalue", "prefx=a", "prefx", "prefix"),
+        ("messaging", "tranform=a -> b", "tranform", "transform"),
+    ] {
+        lattice.run(&["config", "put", builtin, pair]);
+        for kind in ["builtin", "process"] {
+            let reference = format!("{kind}:{builtin}");
+            let start = ["start", "provider", "one", &reference, "--config", builtin];
+            check(&lattice.try_run(&start).refused(), &[&format!("{key:?} is not known"), known, "README"]);
+        }
+    }
+}
+
+#[test]
+fn one_config_may_be_for_both_ends_of_links_and_say_what_calls_are_like() {
+    let lattice = Lattice::one_box(&[]);
+    lattice.run(&["start", "provider", "messaging", "builtin:messaging"]);
+    lattice.run(&["config", "put", "both", "subscriptions=a.*", "publish=b.*"]);
+    lattice.run(&["link", "put", "actor", "messaging", "wasmcloud:messaging/consumer", "--target-config", "both"]);
+    lattice.run(&["config", "put", "careful", "retries=2", "breaker_failures=5", "breaker_pause=1s"]);
+    let link = ["link", "put", "messaging", "actor", "wasmcloud:messaging/handler", "--source-config", "both"];
+    lattice.run(&[&link[..], &["--source-config", "careful"]].concat());
 }
 
 #[test]

@@ -22,6 +22,7 @@ mod outside;
 mod plans;
 mod policies;
 mod providers;
+mod ready;
 mod relay;
 mod resume;
 mod rollout;

@@ -7,6 +7,7 @@ use futures::StreamExt as _;
 
 use crate::support::app::App;
 use crate::support::lattice::{Lattice, path};
+use crate::support::nats::Nats;
 use crate::support::wait;
 
 const IMPORTS: &[&str] = &["wasmcloud:messaging/*"];
@@ -24,6 +25,58 @@ fn an_application_asks_and_answers_by_messages_on_one_box() {
     let call = r#"wasmcloud:messaging/handler.handle-message({subject: "greet.x", body: [255], reply-to: none})"#;
     let said = lattice.run(&["call", "greetings-listener", call]);
     assert!(said.contains("not text"), "{said}");
+}
+
+/// The four lines of the provider's README, as they stand there.
+fn four_lines() -> String {
+    let readme = include_str!("../../capability-providers/messaging/README.md");
+    let lines = readme.lines().skip_while(|line| *line != "    - name: audit").take(4);
+    lines.map(|line| format!("{line}\n")).collect()
+}
+
+#[test]
+fn a_transform_of_four_lines_sends_on_what_others_send() {
+    let (lattice, nats) = (Lattice::one_box(&[]), Nats::start());
+    let lines = four_lines();
+    assert!(lines.lines().count() == 4 && lines.contains("transform: orders.*.created -> audit.$1"), "{lines}");
+    let broker = format!("cluster_uris: \"{}\", transform:", nats.url());
+    let manifest = App::of(&lattice, "audited", [lines]).with("transform:", &broker).write();
+    lattice.run(&["app", "deploy", path(&manifest), "--wait"]);
+    let (subject, body) = lattice.runtime.block_on(until_heard(&nats, "audit.>", "orders.7.created"));
+    assert_eq!((subject.as_str(), body.as_str()), ("audit.7", "orders.7.created"));
+}
+
+#[test]
+fn an_actor_handles_what_a_transform_has_sent_on() {
+    let (lattice, nats) = (Lattice::one_box(&[]), Nats::start());
+    let transform = "transform: orders.*.created -> greet.$1\n";
+    let broker = format!("              cluster_uris: {}\n", nats.url());
+    let actors = ["asker", "listener"].map(|actor| (actor, IMPORTS));
+    let manifest = App::example_of(&lattice, "greetings", &actors).with(transform, &format!("{transform}{broker}"));
+    lattice.run(&["app", "deploy", path(&manifest.write()), "--wait"]);
+    let heard = lattice.runtime.block_on(until_heard(&nats, "seen.greet.>", "orders.7.created"));
+    assert_eq!(heard, ("seen.greet.7".to_owned(), "orders.7.created".to_owned()));
+}
+
+/// Publishes to `subject` its own name, until something comes by `pattern`; subject and text of that.
+async fn until_heard(nats: &Nats, pattern: &str, subject: &str) -> (String, String) {
+    let client = async_nats::connect(nats.url()).await.expect("connects");
+    let mut heard = client.subscribe(pattern.to_owned()).await.expect("subscribed");
+    let publish = async {
+        // Core NATS keeps nothing for who comes later.
+        let mut again = tokio::time::interval(Duration::from_millis(200));
+        loop {
+            again.tick().await;
+            client.publish(subject.to_owned(), subject.to_owned().into()).await.expect("published");
+        }
+    };
+    tokio::select! {
+        () = publish => unreachable!("it goes on"),
+        message = tokio::time::timeout(wait::SOON, heard.next()) => {
+            let message = message.expect("in time").expect("the server is there");
+            (message.subject.to_string(), String::from_utf8_lossy(&message.payload).into_owned())
+        }
+    }
 }
 
 #[test]

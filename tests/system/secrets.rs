@@ -3,19 +3,28 @@
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 
+use ::http::Request;
+use bytes::Bytes;
 use futures::StreamExt as _;
+use http_body_util::Full;
 
 use crate::support::app::App;
 use crate::support::http;
 use crate::support::lattice::{Lattice, path};
 use crate::support::nats::free_port;
+use crate::support::postgres::Postgres;
 use crate::support::wait;
 
 const IMPORTS: &[&str] = &["wasmcloud:secrets/*", "wasi:config/*", "wasi:logging/*"];
 
 /// Values that stand nowhere but where they were put.
-const CANARIES: [&str; 4] =
-    ["canary-one-7f3a91c05e", "canary-two-b86d24f7aa", "canary-three-05c9e1d3b2", "canary-four-e4a07c6b19"];
+const CANARIES: [&str; 5] = [
+    "canary-one-7f3a91c05e",
+    "canary-two-b86d24f7aa",
+    "canary-three-05c9e1d3b2",
+    "canary-four-e4a07c6b19",
+    Postgres::PASSWORD,
+];
 
 /// What the example actor answers when it reads `value`.
 fn summary(kind: &str, value: &[u8]) -> String {
@@ -206,7 +215,14 @@ fn no_value_is_found_in_logs_files_store_or_on_the_bus() {
         said.push(format!("{:?}", lattice.try_run(query)));
     }
 
-    for text in &said {
+    found_nowhere(&mut lattice, &said, &heard);
+    let all = files(lattice.data());
+    assert!(all.iter().any(|file| file.ends_with("secrets/filed.json")), "the file of host a was looked at");
+}
+
+/// No canary is in what commands said, in logs, in what was heard on the bus, or in files of hosts and store.
+fn found_nowhere(lattice: &mut Lattice, said: &[String], heard: &Mutex<Vec<u8>>) {
+    for text in said {
         assert!(found(text.as_bytes()).is_empty(), "{text}");
     }
     for server in &lattice.servers {
@@ -219,9 +235,54 @@ fn no_value_is_found_in_logs_files_store_or_on_the_bus() {
     assert!(found(&traffic).is_empty(), "on the bus");
     let (data, store) = (lattice.data().to_owned(), lattice.nats().store().to_owned());
     let all: Vec<_> = [data, store].iter().flat_map(|folder| files(folder)).collect();
-    assert!(all.iter().any(|file| file.ends_with("secrets/filed.json")), "the file of host a is looked at");
     for file in all {
         let bytes = std::fs::read(&file).unwrap_or_default();
         assert!(found(&bytes).is_empty(), "in {}", file.display());
     }
+}
+
+/// The password of a database, for a provider that is built in and for one that is a process.
+#[test]
+fn no_secret_of_a_link_to_a_provider_is_found_in_logs_files_store_or_on_the_bus() {
+    const TABLE: &str = "migration.1=create table todo (id integer generated always as identity primary key, \
+                         title text not null, done boolean not null default false)";
+    let mut lattice = Lattice::without_hosts();
+    lattice.start_host_with("a", &["--log", "trace"]);
+    lattice.wait_for_hosts(1);
+    let (heard, postgres) = (tap(&lattice), Postgres::start());
+    let put = ["secret", "put", "password", "--for", "sql-builtin,sql-process"];
+    let mut said = vec![lattice.run_with_input(&put, Postgres::PASSWORD.as_bytes())];
+    let url = format!("url={}", postgres.url());
+    said.push(lattice.run(&["config", "put", "database", "backend=postgres", &url, TABLE]));
+    let todo = lattice.signed("todo", &["trellis:sql/*"]);
+    lattice.serve_http(None, &[]);
+    for kind in ["builtin", "process"] {
+        let (provider, actor, reference) = (format!("sql-{kind}"), format!("todo-{kind}"), format!("{kind}:sql"));
+        said.push(lattice.run(&["start", "provider", &provider, &reference]));
+        let link = ["link", "put", &actor, &provider, "trellis:sql/database", "--target-config", "database"];
+        said.push(lattice.run(&[&link[..], &["--target-secret", "password"]].concat()));
+        said.push(lattice.run(&["start", "actor", &actor, path(&todo)]));
+        lattice.route_with(&actor, "wasi:http/incoming-handler", &[&format!("host={kind}.example")]);
+        wait::until("the password to be used", || {
+            let request = Request::post("/").header("host", format!("{kind}.example"));
+            let request = request.body(Full::new(Bytes::from_static(b"buy milk"))).expect("valid");
+            match lattice.runtime.block_on(http::send(lattice.address, request)) {
+                Ok(response) if response.status() == 201 => Ok(()),
+                other => Err(format!("{other:?}")),
+            }
+        });
+    }
+    // Another password, which the server refuses: what it says of that is told everywhere.
+    said.push(lattice.run_with_input(&["secret", "rotate", "password"], CANARIES[0].as_bytes()));
+    wait::until("the wrong password to be refused", || {
+        let links = lattice.run(&["get", "inventory", "--output", "json"]);
+        said.push(links.clone());
+        if links.matches("password authentication failed").count() >= 2 { Ok(()) } else { Err(links) }
+    });
+    for query in
+        [&["secret", "list"][..], &["get", "inventory"], &["get", "links"], &["config", "get", "SECRET_password"]]
+    {
+        said.push(format!("{:?}", lattice.try_run(query)));
+    }
+    found_nowhere(&mut lattice, &said, &heard);
 }

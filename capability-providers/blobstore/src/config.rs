@@ -2,10 +2,26 @@
 
 use std::path::PathBuf;
 
-use trellis_provider_sdk::config::{BYTE_SIZE, Form, optional, optional_secret, required};
+use trellis_provider_sdk::config::{BYTE_SIZE, Form, known, known_of_link, optional, optional_secret, required};
 use trellis_provider_sdk::{ActiveLink, LinkError, Secret, StringMap};
 
 use crate::name::ContainerName;
+
+/// All keys, of links and of the provider.
+const KEYS: [&str; 12] = [
+    "access_key_id",
+    "backend",
+    "bucket",
+    "container",
+    "endpoint",
+    "max_object_size",
+    "prefix",
+    "read_only",
+    "region",
+    "root",
+    "secret_access_key",
+    "session_token",
+];
 
 const BACKEND: Form<Kind> = Form { expected: "`fs` or `s3`", example: "s3", parse: kind };
 const ROOT: Form<PathBuf> = Form { expected: "the absolute path of a folder", example: "/srv/blobs", parse: folder };
@@ -91,6 +107,8 @@ enum Kind {
 impl LinkConfig {
     /// Reads it: what the link does not say is taken from the config of the provider.
     pub(crate) fn parse(provider: &StringMap, link: &ActiveLink) -> Result<Self, LinkError> {
+        known(provider, &KEYS)?;
+        known_of_link(link, &KEYS)?;
         let mut link = link.clone();
         let own = std::mem::replace(&mut link.config, provider.clone());
         link.config.extend(own);
@@ -173,8 +191,8 @@ fn secret(text: &str) -> Option<Secret> {
 
 #[cfg(test)]
 mod tests {
-    use super::{Access, Backend, LinkConfig, S3};
-    use trellis_provider_sdk::testing::{as_target, config, link, with_secrets};
+    use super::{Access, Backend, KEYS, LinkConfig, S3};
+    use trellis_provider_sdk::testing::{as_target, config, documented_keys, link, with_secrets};
     use trellis_provider_sdk::{LinkError, Secret};
 
     const S3_KEYS: [(&str, &str); 4] =
@@ -258,5 +276,14 @@ mod tests {
             }
             other => panic!("{other:?}"),
         }
+    }
+
+    #[test]
+    fn the_readme_has_all_keys_and_no_others_are_taken() {
+        let keys = KEYS;
+        assert_eq!(documented_keys(include_str!("../README.md")), keys.iter().map(|key| (*key).to_owned()).collect());
+        let error = parse(&[], &[("read_onyl", "true")]).expect_err("misspelt").to_string();
+        assert!(error.contains("\"read_onyl\" is not known") && error.contains("e.g. \"read_only\""), "{error}");
+        assert!(parse(&[("buckett", "b")], &[]).is_err(), "nor of the provider");
     }
 }

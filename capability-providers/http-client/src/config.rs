@@ -2,12 +2,26 @@
 
 use std::time::Duration;
 
-use trellis_provider_sdk::config::{BYTE_SIZE, DURATION, Form, optional, required};
-use trellis_provider_sdk::{LinkError, StringMap};
+use trellis_provider_sdk::config::{BYTE_SIZE, DURATION, Form, known_of_link, optional, required};
+use trellis_provider_sdk::{ActiveLink, LinkError, StringMap};
 
 use crate::address::Grant;
 use crate::allow::Allow;
 use crate::tls::Roots;
+
+/// All keys.
+const KEYS: [&str; 10] = [
+    "allow",
+    "connect_timeout",
+    "first_byte_timeout",
+    "grant_private",
+    "idle_timeout",
+    "keep_alive",
+    "max_requests",
+    "redirects",
+    "response_limit",
+    "tls_roots",
+];
 
 const ALLOW: Form<Vec<Allow>> = Form {
     expected: "hosts with commas between them: `host`, `*.domain` or `*`, with `:port` or `:*`, and a scheme before them if only that is meant",
@@ -65,8 +79,14 @@ pub(crate) struct LinkConfig {
 }
 
 impl LinkConfig {
+    /// Reads that of `link`.
+    pub(crate) fn of(link: &ActiveLink) -> Result<Self, LinkError> {
+        known_of_link(link, &KEYS)?;
+        Self::parse(&link.config)
+    }
+
     /// Reads it. Without `allow` nothing would be allowed, which nobody wants a link for.
-    pub(crate) fn parse(config: &StringMap) -> Result<Self, LinkError> {
+    fn parse(config: &StringMap) -> Result<Self, LinkError> {
         Ok(Self {
             allow: required(config, "allow", &ALLOW)?,
             grants: optional(config, "grant_private", &GRANT_PRIVATE)?.unwrap_or_default(),
@@ -89,8 +109,8 @@ fn list<T>(text: &str, parse: impl Fn(&str) -> Option<T>) -> Option<Vec<T>> {
 
 #[cfg(test)]
 mod tests {
-    use super::LinkConfig;
-    use trellis_provider_sdk::testing::config;
+    use super::{KEYS, LinkConfig};
+    use trellis_provider_sdk::testing::{as_target, config, documented_keys, link};
 
     #[test]
     fn a_wrong_key_is_named_with_an_example() {
@@ -121,5 +141,17 @@ mod tests {
         assert!(error.contains("\"allow\" is missing") && error.contains("api.example.com"), "{error}");
         let link = LinkConfig::parse(&config(&[("allow", " a.example ,b.example:*")])).expect("valid");
         assert_eq!((link.allow.len(), link.grants.len(), link.redirects), (2, 0, 0));
+    }
+
+    #[test]
+    fn the_readme_has_all_keys_and_no_others_are_taken() {
+        let keys = KEYS;
+        assert_eq!(documented_keys(include_str!("../README.md")), keys.iter().map(|key| (*key).to_owned()).collect());
+        let of = |pairs| LinkConfig::of(&as_target(link("a", "client", &["wasi:http/outgoing-handler"]), pairs));
+        assert!(of(&[("allow", "*")]).is_ok());
+        let error = of(&[("allow", "*"), ("redirect", "1")]).expect_err("misspelt").to_string();
+        assert!(error.contains("\"redirect\" is not known") && error.contains("e.g. \"redirects\""), "{error}");
+        // What calls are like is for the other end.
+        assert!(of(&[("allow", "*"), ("retries", "1")]).is_err());
     }
 }

@@ -76,11 +76,11 @@ impl Provider for HttpClient {
     }
 
     async fn check(&self, link: &ActiveLink) -> Result<(), LinkError> {
-        LinkConfig::parse(&link.config).map(drop)
+        LinkConfig::of(link).map(drop)
     }
 
     async fn link_up(&self, link: &ActiveLink) -> Result<(), LinkError> {
-        let config = match LinkConfig::parse(&link.config) {
+        let config = match LinkConfig::of(link) {
             Ok(config) if link.role == Role::Target => config,
             result => {
                 self.put(link, None);

@@ -4,14 +4,56 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use trellis_provider_sdk::config::{BYTE_SIZE, DURATION, Form, optional, required};
-use trellis_provider_sdk::{LinkError, StringMap};
+use trellis_provider_sdk::config::{BYTE_SIZE, DURATION, Form, known, known_of_link, optional, required};
+use trellis_provider_sdk::{ActiveLink, LinkError, StringMap};
 
 use crate::filter::Filter;
 use crate::front::{self, FrontConfig};
 use crate::pace::MinPace;
 use crate::route::Pattern;
 use crate::tls::Files;
+
+/// The keys of the provider.
+const PROVIDER_KEYS: [&str; 10] = [
+    "address",
+    "default_address",
+    "header_timeout",
+    "health",
+    "max_connections",
+    "max_connections_per_peer",
+    "min_rate",
+    "stall_timeout",
+    "tls_cert",
+    "tls_key",
+];
+
+/// The keys of a link.
+const LINK_KEYS: [&str; 24] = [
+    "access_log",
+    "address",
+    "answer_body",
+    "answer_status",
+    "answer_type",
+    "body_limit",
+    "cors_credentials",
+    "cors_expose",
+    "cors_headers",
+    "cors_max_age",
+    "cors_methods",
+    "cors_origins",
+    "headers",
+    "host",
+    "methods",
+    "path",
+    "rate_burst",
+    "rate_limit",
+    "redirect",
+    "redirect_status",
+    "timeout",
+    "tls_cert",
+    "tls_key",
+    "weight",
+];
 
 const ADDRESS: Form<SocketAddr> =
     Form { expected: "an IP address and a port", example: "127.0.0.1:8080", parse: |text| text.parse().ok() };
@@ -78,6 +120,7 @@ pub(crate) struct ProviderConfig {
 impl ProviderConfig {
     /// Reads it.
     pub(crate) fn parse(config: &StringMap) -> Result<Self, LinkError> {
+        known(config, &PROVIDER_KEYS)?;
         let address = match optional(config, "address", &ADDRESS)? {
             Some(address) => Some(address),
             None => optional(config, "default_address", &ADDRESS)?,
@@ -86,7 +129,7 @@ impl ProviderConfig {
             connections: optional(config, "max_connections", &COUNT)?.unwrap_or(10_000),
             connections_per_peer: optional(config, "max_connections_per_peer", &COUNT)?.unwrap_or(1_000),
             header_timeout: optional(config, "header_timeout", &DURATION)?.unwrap_or(Duration::from_secs(10)),
-            stall_timeout: optional(config, "stall_timeout", &DURATION)?.unwrap_or(Duration::from_secs(30)),
+            stall_timeout: optional(config, "stall_timeout", &DURATION)?.unwrap_or(Duration::from_secs(10)),
             min_rate_bytes: optional(config, "min_rate", &BYTE_SIZE)?.unwrap_or(128),
             health: front::is_on(config, "health")?,
         };
@@ -115,8 +158,13 @@ pub(crate) struct LinkConfig {
 }
 
 impl LinkConfig {
-    /// Reads it.
-    pub(crate) fn parse(config: &StringMap) -> Result<Self, LinkError> {
+    /// Reads that of `link`.
+    pub(crate) fn of(link: &ActiveLink) -> Result<Self, LinkError> {
+        known_of_link(link, &LINK_KEYS)?;
+        Self::parse(&link.config)
+    }
+
+    fn parse(config: &StringMap) -> Result<Self, LinkError> {
         let path = optional(config, "path", &PATH)?.unwrap_or_else(|| "/".to_owned());
         Ok(Self {
             address: optional(config, "address", &ADDRESS)?,
@@ -157,8 +205,9 @@ fn path(text: &str) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
-    use super::{LinkConfig, ProviderConfig};
-    use trellis_provider_sdk::testing::config;
+    use super::{LINK_KEYS, LinkConfig, PROVIDER_KEYS, ProviderConfig};
+    use std::time::Duration;
+    use trellis_provider_sdk::testing::{as_source, config, documented_keys, link};
 
     #[test]
     fn a_wrong_key_is_named_with_an_example() {
@@ -189,9 +238,24 @@ mod tests {
     fn what_is_not_said_has_a_default() {
         let provider = ProviderConfig::parse(&config(&[])).expect("valid");
         assert_eq!(provider.address.to_string(), "127.0.0.1:8080");
+        let longest = provider.limits.header_timeout + provider.limits.stall_timeout;
+        assert!(longest <= Duration::from_secs(20), "FAULTS D60: nobody is slow for longer");
         let old = ProviderConfig::parse(&config(&[("default_address", "0.0.0.0:80")])).expect("valid");
         assert_eq!(old.address.to_string(), "0.0.0.0:80");
         let link = LinkConfig::parse(&config(&[("path", "/api/"), ("host", "*.Example.com")])).expect("valid");
         assert_eq!((link.pattern.path.as_str(), link.pattern.host.as_deref()), ("/api", Some("*.example.com")));
+    }
+
+    #[test]
+    fn the_readme_has_all_keys_and_no_others_are_taken() {
+        let keys = [&PROVIDER_KEYS[..], &LINK_KEYS].concat();
+        assert_eq!(documented_keys(include_str!("../README.md")), keys.iter().map(|key| (*key).to_owned()).collect());
+        let of = |pairs| LinkConfig::of(&as_source(link("http", "a", &["wasi:http/incoming-handler"]), pairs));
+        assert!(of(&[("path", "/"), ("retries", "2")]).is_ok(), "a source says what its calls are like");
+        let error = of(&[("pth", "/api")]).expect_err("misspelt").to_string();
+        assert!(error.contains("\"pth\" is not known") && error.contains("e.g. \"path\""), "{error}");
+        let error = of(&[("max_connections", "5")]).expect_err("the provider's").to_string();
+        assert!(error.contains("\"max_connections\" is not known"), "{error}");
+        assert!(ProviderConfig::parse(&config(&[("path", "/api")])).is_err(), "a link's");
     }
 }

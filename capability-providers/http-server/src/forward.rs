@@ -50,6 +50,13 @@ pub(crate) struct Route {
     pub(crate) front: Front,
 }
 
+impl Route {
+    /// Whether somebody is there who answers its requests.
+    pub(crate) async fn is_answered(&self) -> bool {
+        self.front.is_fixed() || self.caller.is_running(&self.link, &self.interface).await
+    }
+}
+
 impl PartialEq for Route {
     /// A link that is put again is another route.
     fn eq(&self, other: &Self) -> bool {
@@ -63,7 +70,7 @@ pub(crate) async fn serve(shared: &Shared, request: Request<Incoming>) -> Respon
         Ok(host) => host,
         Err((status, text)) => return answer::text(status, text),
     };
-    if let Some(answer) = health::answer(shared, &request) {
+    if let Some(answer) = health::answer(shared, request.method(), request.uri().path()).await {
         return answer;
     }
     let route = match find(shared, host, &request) {

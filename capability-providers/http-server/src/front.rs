@@ -63,6 +63,11 @@ impl Front {
         self.config.cors.is_some()
     }
 
+    /// Whether it answers all requests itself.
+    pub(crate) fn is_fixed(&self) -> bool {
+        self.config.fixed.is_some()
+    }
+
     /// The answer, when no actor is needed for it.
     pub(crate) fn answer<B>(&self, host: &str, request: &Request<B>) -> Option<Response<Body>> {
         if let Some(Err(wait)) = self.bucket.as_ref().map(|bucket| bucket.take(Instant::now())) {

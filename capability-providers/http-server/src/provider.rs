@@ -54,7 +54,7 @@ impl HttpServer {
     }
 
     async fn entry(&self, link: &ActiveLink) -> Result<Entry, LinkError> {
-        let config = LinkConfig::parse(&link.config)?;
+        let config = LinkConfig::of(link)?;
         let tls = match config.tls.or_else(|| self.config.tls.clone()) {
             Some(files) => Some(Arc::new(Certificate::read(files).await?)),
             None => None,
@@ -115,7 +115,7 @@ impl Provider for HttpServer {
     }
 
     async fn check(&self, link: &ActiveLink) -> Result<(), LinkError> {
-        LinkConfig::parse(&link.config).map(drop)
+        LinkConfig::of(link).map(drop)
     }
 
     async fn link_up(&self, link: &ActiveLink) -> Result<(), LinkError> {

@@ -118,6 +118,12 @@ impl<T> Table<T> {
         self.exact.is_empty() && self.suffixes.is_empty() && self.any.is_empty()
     }
 
+    /// The targets of all patterns.
+    pub(crate) fn targets(&self) -> impl Iterator<Item = &T> {
+        let hosts = self.exact.values().chain(self.suffixes.iter().map(|(_, paths)| paths));
+        hosts.chain([&self.any]).flatten().map(|(_, target)| target)
+    }
+
     /// The target of the most special pattern: an exact host before `*.` before none, then the most special path.
     pub(crate) fn find(&self, asked: Asked<'_>) -> Found<'_, T> {
         let mut methods = Vec::new();

@@ -20,6 +20,11 @@ impl<T: PartialEq> Split<T> {
         (!members.is_empty()).then_some(Self { members, owed })
     }
 
+    /// All among whom it divides.
+    pub(crate) fn members(&self) -> impl Iterator<Item = &T> {
+        self.members.iter().map(|(member, _)| member)
+    }
+
     /// Whether it divides the same as `other`.
     pub(crate) fn is_like(&self, other: &Self) -> bool {
         self.members == other.members

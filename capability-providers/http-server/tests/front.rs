@@ -4,6 +4,7 @@
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::net::SocketAddr;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -14,7 +15,7 @@ use hyper_util::rt::TokioIo;
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 use trellis_provider_http_server::{HttpServer, Listeners};
-use trellis_provider_sdk::testing::{as_source, caller, config, environment, link};
+use trellis_provider_sdk::testing::{as_source, caller, caller_where, config, environment, link};
 use trellis_provider_sdk::{ActiveLink, Answer, Args, Caller, LinkName, Provider};
 
 /// Far more than anything here takes; only a failure waits for it.
@@ -38,8 +39,12 @@ fn naming() -> Arc<dyn Caller> {
 
 impl Server {
     fn start(pairs: &[(&str, &str)]) -> Self {
+        Self::calling(naming(), pairs)
+    }
+
+    fn calling(caller: Arc<dyn Caller>, pairs: &[(&str, &str)]) -> Self {
         let data = tempfile::tempdir().unwrap();
-        let mut environment = environment("http-server", data.path(), naming());
+        let mut environment = environment("http-server", data.path(), caller);
         environment.config = config(&[("address", "127.0.0.1:0")]);
         environment.config.extend(config(pairs));
         let listeners: Arc<Listeners> = Arc::default();
@@ -194,6 +199,30 @@ async fn health_is_answered_only_where_it_is_on() {
     wrong.config = config(&[("health", "yes")]);
     let error = HttpServer::start(wrong, Arc::default()).err().expect("neither on nor off").to_string();
     assert!(error.contains("health") && error.contains("on"), "{error}");
+}
+
+#[tokio::test]
+async fn it_is_ready_while_somebody_answers_the_requests_of_a_link() {
+    let runs = Arc::new(AtomicBool::new(false));
+    let is_running = runs.clone();
+    let calls = caller_where(naming(), move |link| link.as_str() == "second" && is_running.load(Ordering::SeqCst));
+    let server = Server::calling(calls, &[("health", "on")]);
+    server.put("first", &[("path", "/first"), ("weight", "0")]).await;
+    let check = async |expected: StatusCode, reason: &str| {
+        let (status, _, body) = server.ask(Method::GET, "/readyz", &[]).await;
+        assert!(status == expected && body.contains(reason), "{status}: {body}");
+        let (status, _, _) = server.ask(Method::GET, "/livez", &[]).await;
+        assert_eq!(status, StatusCode::OK, "it is alive in any case");
+    };
+    check(StatusCode::SERVICE_UNAVAILABLE, "no actor is linked").await;
+    server.put("second", &[("path", "/second"), ("host", "shop.example.com")]).await;
+    check(StatusCode::SERVICE_UNAVAILABLE, "no host runs").await;
+    runs.store(true, Ordering::SeqCst);
+    check(StatusCode::OK, "ok").await;
+    runs.store(false, Ordering::SeqCst);
+    check(StatusCode::SERVICE_UNAVAILABLE, "no host runs").await;
+    server.put("third", &[("path", "/gone"), ("answer_status", "410")]).await;
+    check(StatusCode::OK, "ok").await;
 }
 
 /// What was logged in this thread.

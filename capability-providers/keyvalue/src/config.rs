@@ -2,10 +2,27 @@
 
 use std::time::Duration;
 
-use trellis_provider_sdk::config::{BYTE_SIZE, DURATION, Form, optional};
-use trellis_provider_sdk::{LinkError, Secret, StringMap};
+use trellis_provider_sdk::config::{BYTE_SIZE, DURATION, Form, known, known_of_link, optional};
+use trellis_provider_sdk::{ActiveLink, LinkError, Secret, StringMap};
 
 use crate::scope::Scope;
+
+/// All keys, of links and of the provider.
+const KEYS: [&str; 13] = [
+    "backend",
+    "bucket",
+    "fsync",
+    "max_bytes",
+    "password",
+    "prefix",
+    "replicas",
+    "stream",
+    "timeout",
+    "token",
+    "ttl",
+    "url",
+    "username",
+];
 
 const BACKEND: Form<Kind> = Form { expected: "`embedded`, `redis` or `nats`", example: "redis", parse: kind };
 
@@ -107,8 +124,19 @@ pub(crate) struct Stream {
 }
 
 impl LinkConfig {
-    /// Reads the config of a link, whose keys go before those of the provider.
-    pub(crate) fn parse(provider: &StringMap, link: &StringMap) -> Result<Self, LinkError> {
+    /// Reads that of `link`, whose keys go before those of the provider.
+    pub(crate) fn of(provider: &StringMap, link: &ActiveLink) -> Result<Self, LinkError> {
+        known_of_link(link, &KEYS)?;
+        Self::parse(provider, &link.config)
+    }
+
+    /// Reads that of a provider, which holds for links that say nothing else.
+    pub(crate) fn of_provider(config: &StringMap) -> Result<Self, LinkError> {
+        known(config, &KEYS)?;
+        Self::parse(config, &StringMap::new())
+    }
+
+    fn parse(provider: &StringMap, link: &StringMap) -> Result<Self, LinkError> {
         let mut config = provider.clone();
         config.extend(link.iter().map(|(key, value)| (key.clone(), value.clone())));
         Ok(Self {
@@ -205,9 +233,9 @@ fn fsync(text: &str) -> Option<Fsync> {
 
 #[cfg(test)]
 mod tests {
-    use super::{BackendConfig, Fsync, LinkConfig};
+    use super::{BackendConfig, Fsync, KEYS, LinkConfig};
     use std::time::Duration;
-    use trellis_provider_sdk::testing::config;
+    use trellis_provider_sdk::testing::{as_target, config, documented_keys, link};
     use trellis_provider_sdk::{LinkError, StringMap};
 
     fn parse(pairs: &[(&str, &str)]) -> Result<LinkConfig, LinkError> {
@@ -274,5 +302,17 @@ mod tests {
         assert_eq!(link.scope.prefix.as_deref(), Some("own"));
         let BackendConfig::Redis(remote) = link.backend else { panic!("of its provider") };
         assert_eq!((remote.server.url.reveal(), remote.ttl), ("redis://x", Some(Duration::from_hours(1))));
+    }
+
+    #[test]
+    fn the_readme_has_all_keys_and_no_others_are_taken() {
+        let keys = KEYS;
+        assert_eq!(documented_keys(include_str!("../README.md")), keys.iter().map(|key| (*key).to_owned()).collect());
+        let of =
+            |pairs| LinkConfig::of(&StringMap::new(), &as_target(link("a", "kv", &["wasi:keyvalue/store"]), pairs));
+        assert!(of(&[("backend", "redis"), ("ttl", "30s")]).is_ok());
+        let error = of(&[("backend", "redis"), ("ttll", "30s")]).expect_err("misspelt").to_string();
+        assert!(error.contains("\"ttll\" is not known") && error.contains("e.g. \"ttl\""), "{error}");
+        assert!(LinkConfig::of_provider(&config(&[("bukket", "b")])).is_err());
     }
 }

@@ -58,13 +58,13 @@ impl KeyValue {
     /// # Errors
     /// `Config` when its config, which holds for links that say nothing else, is wrong.
     pub fn start(environment: Environment) -> Result<Self, LinkError> {
-        LinkConfig::parse(&environment.config, &Default::default())?;
+        LinkConfig::of_provider(&environment.config)?;
         let backends = Backends::new(environment.data_dir.clone());
         Ok(Self { environment, backends, links: ArcSwap::default(), is_closed: AtomicBool::new(false) })
     }
 
     async fn put(&self, link: &ActiveLink) -> Result<(), LinkError> {
-        let LinkConfig { scope, backend: config } = LinkConfig::parse(&self.environment.config, &link.config)?;
+        let LinkConfig { scope, backend: config } = LinkConfig::of(&self.environment.config, link)?;
         let backend = self.backends.open(&config).await?;
         let timeout = match &config {
             BackendConfig::Embedded(_) => None,
@@ -130,7 +130,7 @@ impl Provider for KeyValue {
     }
 
     async fn check(&self, link: &ActiveLink) -> Result<(), LinkError> {
-        LinkConfig::parse(&self.environment.config, &link.config).map(drop)
+        LinkConfig::of(&self.environment.config, link).map(drop)
     }
 
     async fn link_up(&self, link: &ActiveLink) -> Result<(), LinkError> {
@@ -157,7 +157,7 @@ impl Provider for KeyValue {
     }
 
     fn backing(&self, link: &ActiveLink) -> Backing {
-        match LinkConfig::parse(&self.environment.config, &link.config).map(|config| config.backend) {
+        match LinkConfig::of(&self.environment.config, link).map(|config| config.backend) {
             Ok(BackendConfig::Redis(_) | BackendConfig::Nats(..)) => Backing::Server,
             Ok(BackendConfig::Embedded(_)) | Err(_) => Backing::Machine,
         }

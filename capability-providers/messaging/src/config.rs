@@ -5,11 +5,38 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use trellis_provider_sdk::config::{BYTE_SIZE, DURATION, Form, optional, required};
-use trellis_provider_sdk::{LinkError, Secret, StringMap};
+use trellis_provider_sdk::config::{BYTE_SIZE, DURATION, Form, known, known_of_link, optional, required};
+use trellis_provider_sdk::{ActiveLink, LinkError, Secret, StringMap};
 
 use crate::subject::{self, Pattern};
 use crate::transform::{self, Transform};
+
+/// The keys of links, at either end, for which the provider's config has defaults.
+const KEYS: [&str; 20] = [
+    "backend",
+    "backoff",
+    "cluster_uris",
+    "credentials_file",
+    "dead_letter",
+    "max_backoff",
+    "max_deliver",
+    "max_in_flight",
+    "nkey_seed",
+    "order_by",
+    "publish",
+    "publish_timeout",
+    "queue_group",
+    "stream",
+    "stream_max_age",
+    "stream_replicas",
+    "stream_subjects",
+    "subscriptions",
+    "timeout",
+    "tls_ca",
+];
+
+/// The keys that only the provider has.
+const PROVIDER_KEYS: [&str; 3] = ["max_bytes", "max_messages", "transform"];
 
 const BACKEND: Form<Backend> =
     Form { expected: "`embedded`, `nats` or `jetstream`", example: "jetstream", parse: backend };
@@ -116,6 +143,14 @@ pub(crate) struct QueueLimits {
     pub(crate) max_bytes: u64,
 }
 
+/// The config of `link` over that of its provider.
+pub(crate) fn merged(provider: &StringMap, link: &ActiveLink) -> Result<StringMap, LinkError> {
+    known_of_link(link, &KEYS)?;
+    let mut config = provider.clone();
+    config.extend(link.config.clone());
+    Ok(config)
+}
+
 /// The config of a link by which an actor sends.
 #[derive(Debug, Clone)]
 pub(crate) struct ConsumerConfig {
@@ -181,6 +216,7 @@ pub(crate) struct ProviderConfig {
 impl ProviderConfig {
     /// Reads it.
     pub(crate) fn parse(config: &StringMap) -> Result<Self, LinkError> {
+        known(config, &[&KEYS[..], &PROVIDER_KEYS].concat())?;
         let limits = QueueLimits {
             max_messages: optional(config, "max_messages", &COUNT)?.unwrap_or(100_000),
             max_bytes: optional(config, "max_bytes", &BYTE_SIZE)?.unwrap_or(1 << 30),
@@ -354,9 +390,9 @@ fn replicas(text: &str) -> Option<usize> {
 
 #[cfg(test)]
 mod tests {
-    use super::{BrokerConfig, ConsumerConfig, HandlerConfig, Order, ProviderConfig};
-    use trellis_provider_sdk::LinkError;
-    use trellis_provider_sdk::testing::config;
+    use super::{BrokerConfig, ConsumerConfig, HandlerConfig, KEYS, Order, PROVIDER_KEYS, ProviderConfig, merged};
+    use trellis_provider_sdk::testing::{as_source, config, documented_keys, link};
+    use trellis_provider_sdk::{LinkError, StringMap};
 
     fn handler(pairs: &[(&str, &str)]) -> Result<HandlerConfig, LinkError> {
         HandlerConfig::parse(&config(&[&[("subscriptions", "a.*")], pairs].concat()))
@@ -407,5 +443,17 @@ mod tests {
         }
         let order = handler(&[&server[..], &[("order_by", "header:Key")]].concat()).expect("valid").delivery.order;
         assert_eq!(order, Some(Order::Header("Key".into())));
+    }
+
+    #[test]
+    fn the_readme_has_all_keys_and_no_others_are_taken() {
+        let keys = [&KEYS[..], &PROVIDER_KEYS].concat();
+        assert_eq!(documented_keys(include_str!("../README.md")), keys.iter().map(|key| (*key).to_owned()).collect());
+        let of = |pairs| merged(&StringMap::new(), &as_source(link("m", "a", &["wasmcloud:messaging/handler"]), pairs));
+        assert!(of(&[("subscriptions", "a"), ("publish", "b")]).is_ok(), "one config may be for both ends");
+        let error = of(&[("subscription", "a")]).expect_err("misspelt").to_string();
+        assert!(error.contains("\"subscription\" is not known") && error.contains("e.g. \"subscriptions\""), "{error}");
+        assert!(of(&[("transform", "a -> b")]).is_err(), "the provider's");
+        assert!(ProviderConfig::parse(&config(&[("transforms", "a -> b")])).is_err());
     }
 }

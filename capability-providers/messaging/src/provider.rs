@@ -16,7 +16,7 @@ use trellis_provider_sdk::{
 };
 
 use crate::broker::{Broker, Feed, Subscription};
-use crate::config::{BrokerConfig, ConsumerConfig, HandlerConfig, ProviderConfig};
+use crate::config::{self, BrokerConfig, ConsumerConfig, HandlerConfig, ProviderConfig};
 use crate::consumer::Consumer;
 use crate::embedded::Queues;
 use crate::jetstream::JetStream;
@@ -134,14 +134,12 @@ impl Messaging {
     }
 
     /// The config of the provider, and that of the link over it.
-    fn config(&self, link: &ActiveLink) -> StringMap {
-        let mut config = self.environment.config.clone();
-        config.extend(link.config.clone());
-        config
+    fn config(&self, link: &ActiveLink) -> Result<StringMap, LinkError> {
+        config::merged(&self.environment.config, link)
     }
 
     async fn consumer_up(&self, link: &ActiveLink) -> Result<(), LinkError> {
-        let config = ConsumerConfig::parse(&self.config(link))?;
+        let config = ConsumerConfig::parse(&self.config(link)?)?;
         let consumer = Arc::new(Consumer { broker: self.brokers.open(&config.broker).await?, config });
         let key = (link.link.source_id.clone(), link.link.name.clone());
         self.consumers.rcu(|consumers| {
@@ -161,7 +159,7 @@ impl Messaging {
             );
             return Err(LinkError::Unavailable(text));
         }
-        let config = HandlerConfig::parse(&self.config(link))?;
+        let config = HandlerConfig::parse(&self.config(link)?)?;
         let broker = self.brokers.open(&config.broker).await?;
         let sink = Sink::Actor(Route {
             source: id.clone(),
@@ -241,7 +239,7 @@ impl Provider for Messaging {
     }
 
     async fn check(&self, link: &ActiveLink) -> Result<(), LinkError> {
-        let config = self.config(link);
+        let config = self.config(link)?;
         match link.role {
             Role::Source => HandlerConfig::parse(&config).map(drop),
             Role::Target => ConsumerConfig::parse(&config).map(drop),
@@ -262,7 +260,7 @@ impl Provider for Messaging {
     }
 
     fn backing(&self, link: &ActiveLink) -> Backing {
-        match ConsumerConfig::parse(&self.config(link)).map(|config| config.broker) {
+        match self.config(link).and_then(|config| ConsumerConfig::parse(&config)).map(|config| config.broker) {
             // A request names by its subject who is to answer it.
             Ok(BrokerConfig::Nats(_) | BrokerConfig::JetStream(..)) => Backing::Network,
             Ok(BrokerConfig::Embedded) | Err(_) => Backing::Machine,

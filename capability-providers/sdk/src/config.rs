@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
-use trellis_lattice::duration;
+use trellis_lattice::{duration, policy, spelling};
 
-use crate::{ActiveLink, LinkError, Secret, StringMap};
+use crate::{ActiveLink, LinkError, Role, Secret, StringMap};
 
 /// How the value of a key is read, and how an error describes that.
 pub struct Form<T> {
@@ -68,6 +68,59 @@ pub fn required_secret<T>(link: &ActiveLink, key: &str, form: &Form<T>) -> Resul
     optional_secret(link, key, form)?.ok_or_else(|| error(key, "is missing".to_owned(), form))
 }
 
+/// Refuses keys of the provider's own config that nobody reads: one that is misspelt would say nothing, and nobody
+/// would notice. `keys` are all that are read; one that ends with `.` stands for all that begin with it.
+///
+/// # Errors
+/// `Config`, naming the key and those that are most like it.
+pub fn known(config: &StringMap, keys: &[&'static str]) -> Result<(), LinkError> {
+    let is_known =
+        |key: &str| keys.iter().any(|known| *known == key || (known.ends_with('.') && key.starts_with(known)));
+    match config.keys().find(|key| !is_known(key)) {
+        None => Ok(()),
+        Some(key) => Err(unknown(key, keys)),
+    }
+}
+
+/// The same for the config of a link. `keys` are those that are read at either end of links, since several links may
+/// name one config. What calls over a link are to be like ([`policy::KEYS`]) is said at its source, and known there.
+///
+/// # Errors
+/// As of [`known`].
+pub fn known_of_link(link: &ActiveLink, keys: &[&'static str]) -> Result<(), LinkError> {
+    let mut keys = keys.to_vec();
+    let of_calls = policy::KEYS.iter().filter(|key| !keys.contains(key)).copied().collect::<Vec<_>>();
+    match link.role {
+        Role::Source => keys.extend(of_calls),
+        Role::Target => {
+            if let Some(key) = of_calls.into_iter().find(|key| link.config.contains_key(*key)) {
+                return Err(LinkError::Config {
+                    key: key.to_owned(),
+                    problem: "is about calls, and not read at the end that is called".to_owned(),
+                    expected: "it in a config of the link's source, or in a policy",
+                    example: "--source-config POLICY_careful",
+                });
+            }
+        }
+    }
+    known(&link.config, &keys)
+}
+
+/// How many keys an error names.
+const NAMED: usize = 3;
+
+fn unknown(key: &str, keys: &[&'static str]) -> LinkError {
+    let alike = spelling::alike(key, keys, NAMED);
+    let shown: String = key.chars().take(100).collect();
+    let named = alike.iter().map(|known| format!("{known:?}")).collect::<Vec<_>>().join(", ");
+    LinkError::Config {
+        key: shown,
+        problem: format!("is not known here; most like it are {named}"),
+        expected: "a key that the provider's README lists",
+        example: alike.first().copied().unwrap_or("none"),
+    }
+}
+
 fn error<T>(key: &str, problem: String, form: &Form<T>) -> LinkError {
     LinkError::Config { key: key.to_owned(), problem, expected: form.expected, example: form.example }
 }
@@ -92,7 +145,9 @@ fn parse_byte_size(text: &str) -> Option<u64> {
 
 #[cfg(test)]
 mod tests {
-    use super::{BYTE_SIZE, DURATION, Form, optional, optional_secret, required, required_secret};
+    use super::{
+        BYTE_SIZE, DURATION, Form, known, known_of_link, optional, optional_secret, required, required_secret,
+    };
     use crate::{ActiveLink, StringMap, testing};
     use std::fmt::Debug;
     use std::time::Duration;
@@ -150,5 +205,30 @@ mod tests {
         assert_eq!(optional(&StringMap::new(), "key", &DURATION), Ok(None));
         let error = required(&StringMap::new(), "key", &DURATION).expect_err("missing").to_string();
         assert!(error.contains("\"key\" is missing"), "{error}");
+    }
+
+    #[test]
+    fn a_key_that_nobody_reads_is_named_with_those_that_it_is_like() {
+        let keys = ["bucket", "migration.", "ttl", "url"];
+        let check = |pairs: &[(&str, &str)]| known(&testing::config(pairs), &keys).map_err(|error| error.to_string());
+        assert_eq!(check(&[("ttl", "1s"), ("migration.1", "create table"), ("bucket", "b")]), Ok(()));
+        let error = check(&[("ttl", "1s"), ("ttll", "hunter2")]).expect_err("misspelt");
+        for part in ["\"ttll\" is not known", "\"ttl\", \"url\"", "expected", "e.g. \"ttl\""] {
+            assert!(error.contains(part), "{part} is not in {error}");
+        }
+        assert!(!error.contains("hunter2"), "{error}");
+        assert!(check(&[("migration", "create table")]).is_err());
+        assert!(check(&[(&"x".repeat(10_000), "")]).expect_err("unknown").len() < 500);
+    }
+
+    #[test]
+    fn what_calls_are_like_is_said_at_the_source() {
+        let link = || testing::link("a", "b", &["wasi:keyvalue/store"]);
+        let pairs = [("ttl", "1s"), ("retries", "2")];
+        assert_eq!(known_of_link(&testing::as_source(link(), &pairs), &["ttl"]), Ok(()));
+        let error = known_of_link(&testing::as_target(link(), &pairs), &["ttl"]).expect_err("wrong end").to_string();
+        assert!(error.contains("\"retries\"") && error.contains("source"), "{error}");
+        assert_eq!(known_of_link(&testing::as_target(link(), &pairs), &["ttl", "retries"]), Ok(()), "its own");
+        assert!(known_of_link(&testing::as_source(link(), &[("retrys", "2")]), &["ttl"]).is_err());
     }
 }

@@ -6,10 +6,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
+use serde::{Deserialize, Serialize};
 
 use crate::{
-    ActiveLink, Answer, Args, Call, CallError, EntityId, Head, Interface, Invocation, LinkError, Records, SecretMap,
-    StringMap,
+    ActiveLink, Answer, Args, Call, CallError, EntityId, Head, Interface, Invocation, LinkError, LinkName, Records,
+    SecretMap, StringMap,
 };
 
 /// What a provider calls actors with.
@@ -17,6 +18,12 @@ use crate::{
 pub trait Caller: Send + Sync + 'static {
     /// Calls over one of the provider's own links. Dropping the future cancels the call.
     async fn call(&self, call: Call<Args>) -> Result<Answer<Args>, CallError>;
+
+    /// Whether some host runs the target of the provider's own link `link`, as far as is known at this moment; where
+    /// nothing is known of that, as in tests, it does.
+    async fn is_running(&self, _link: &LinkName, _interface: &Interface) -> bool {
+        true
+    }
 }
 
 /// What a provider is given when it starts.
@@ -59,7 +66,8 @@ pub struct Description {
 }
 
 /// What is behind a link: what a host goes by in how calls over it behave when nothing else is said.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum Backing {
     /// What this machine has: calls end as soon as it does its work.
     Machine,

@@ -5,7 +5,7 @@
 mod disk;
 mod proxy;
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -37,6 +37,26 @@ pub fn id(text: &str) -> EntityId {
 /// A config from pairs.
 pub fn config(pairs: &[(&str, &str)]) -> StringMap {
     pairs.iter().map(|&(key, value)| (key.to_owned(), value.to_owned())).collect()
+}
+
+/// The keys that a provider's README has: what is in backticks in the first column of tables whose first column is `key`.
+/// A key with a part to be replaced, as `migration.<name>`, is cut before that part.
+pub fn documented_keys(readme: &str) -> BTreeSet<String> {
+    let mut keys = BTreeSet::new();
+    let mut is_of_keys = false;
+    for line in readme.lines() {
+        match line.strip_prefix('|') {
+            None => is_of_keys = false,
+            Some(row) if row.starts_with(" key |") => is_of_keys = true,
+            Some(row) if is_of_keys => {
+                let first = row.split('|').next().unwrap_or_default();
+                let quoted = first.split('`').skip(1).step_by(2);
+                keys.extend(quoted.filter_map(|key| key.split('<').next()).map(str::to_owned));
+            }
+            Some(_) => {}
+        }
+    }
+    keys
 }
 
 /// The link named `default` of `source` to `target` for `interfaces` of one package, e.g. `wasi:keyvalue/store`.
@@ -162,6 +182,30 @@ where
     F: Fn(Call<Args>) -> BoxFuture<'static, Result<Answer<Args>, CallError>> + Send + Sync + 'static,
 {
     Arc::new(FakeCaller(actor))
+}
+
+struct Running<F>(Arc<dyn Caller>, F);
+
+#[async_trait]
+impl<F> Caller for Running<F>
+where
+    F: Fn(&LinkName) -> bool + Send + Sync + 'static,
+{
+    async fn call(&self, call: Call<Args>) -> Result<Answer<Args>, CallError> {
+        self.0.call(call).await
+    }
+
+    async fn is_running(&self, link: &LinkName, _: &Interface) -> bool {
+        (self.1)(link)
+    }
+}
+
+/// Calls as `caller`, and says of the target of a link that it runs if `is_running` does.
+pub fn caller_where<F>(caller: Arc<dyn Caller>, is_running: F) -> Arc<dyn Caller>
+where
+    F: Fn(&LinkName) -> bool + Send + Sync + 'static,
+{
+    Arc::new(Running(caller, is_running))
 }
 
 /// What a provider calls actors with when nothing is linked.

@@ -5,12 +5,33 @@ use std::time::Duration;
 
 use tokio_postgres::config::{Host, SslMode};
 use trellis_interfaces::sql::Isolation;
-use trellis_provider_sdk::config::{BYTE_SIZE, DURATION, Form, optional};
-use trellis_provider_sdk::{LinkError, StringMap};
+use trellis_provider_sdk::config::{BYTE_SIZE, DURATION, Form, known, known_of_link, optional};
+use trellis_provider_sdk::{ActiveLink, LinkError, StringMap};
 
 use crate::migration;
 use crate::result::Limits;
 use crate::statement::Access;
+
+/// All keys, of links and of the provider.
+const KEYS: [&str; 17] = [
+    "access",
+    "backend",
+    "database",
+    "fsync",
+    "idle-timeout",
+    "isolation",
+    "max-bytes",
+    "max-connections",
+    "max-rows",
+    "max-transactions",
+    "migration.",
+    "migrations",
+    "password",
+    "retries",
+    "timeout",
+    "tls-ca",
+    "url",
+];
 
 /// Rows of one call, unless the link says otherwise.
 const DEFAULT_ROWS: usize = 10_000;
@@ -123,6 +144,12 @@ pub(crate) enum Fsync {
     Checkpoint,
     /// When the system writes them; a power failure may damage the file.
     Never,
+}
+
+/// Whether all keys of a provider and of its link are known.
+pub(crate) fn check_keys(provider: &StringMap, link: &ActiveLink) -> Result<(), LinkError> {
+    known(provider, &KEYS)?;
+    known_of_link(link, &KEYS)
 }
 
 impl LinkConfig {
@@ -271,9 +298,10 @@ fn absolute(text: &str) -> Option<PathBuf> {
 
 #[cfg(test)]
 mod tests {
-    use super::{LinkConfig, Place, Tls};
+    use super::{KEYS, LinkConfig, Place, Tls, check_keys};
     use crate::statement::Access;
-    use trellis_provider_sdk::testing::config;
+    use trellis_provider_sdk::StringMap;
+    use trellis_provider_sdk::testing::{as_target, config, documented_keys, link};
 
     fn error(pairs: &[(&str, &str)]) -> String {
         LinkConfig::parse(&config(pairs)).err().expect("is refused").to_string()
@@ -330,5 +358,19 @@ mod tests {
     fn an_actor_may_change_rows_and_not_tables_unless_the_link_says_so() {
         let access = LinkConfig::parse(&config(&[])).map(|config| config.access);
         assert_eq!(access, Ok(Access::Write));
+    }
+
+    #[test]
+    fn the_readme_has_all_keys_and_no_others_are_taken() {
+        let keys = KEYS;
+        assert_eq!(documented_keys(include_str!("../README.md")), keys.iter().map(|key| (*key).to_owned()).collect());
+        let check =
+            |pairs| check_keys(&StringMap::new(), &as_target(link("a", "sql", &["trellis:sql/database"]), pairs));
+        assert!(check(&[("migration.001", "create table a"), ("retries", "2")]).is_ok());
+        let error = check(&[("max_row", "5")]).expect_err("misspelt").to_string();
+        assert!(error.contains("\"max_row\" is not known") && error.contains("e.g. \"max-rows\""), "{error}");
+        let provider =
+            check_keys(&config(&[("databse", "a")]), &as_target(link("a", "sql", &["trellis:sql/database"]), &[]));
+        assert!(provider.is_err());
     }
 }

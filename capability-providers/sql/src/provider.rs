@@ -16,7 +16,7 @@ use trellis_provider_sdk::{
 };
 
 use crate::call::Link;
-use crate::config::{LinkConfig, Place};
+use crate::config::{self, LinkConfig, Place};
 use crate::database::Database;
 use crate::deadline::Deadline;
 use crate::open::Open;
@@ -147,6 +147,7 @@ impl Provider for Sql {
     }
 
     async fn check(&self, link: &ActiveLink) -> Result<(), LinkError> {
+        config::check_keys(&self.environment.config, link)?;
         LinkConfig::parse(&self.merged(link)).map(drop)
     }
 
@@ -160,7 +161,12 @@ impl Provider for Sql {
         if matches!(standing.as_deref(), Some(Standing::Up(known, _)) if *known == config) {
             return Ok(());
         }
-        match self.open(&link.link.source_id, &config).await {
+        let checked = config::check_keys(&self.environment.config, link);
+        let opened = match checked {
+            Ok(()) => self.open(&link.link.source_id, &config).await,
+            Err(error) => Err(error),
+        };
+        match opened {
             Ok(opened) => {
                 self.set(link, Some(Standing::Up(config, Arc::new(opened))));
                 Ok(())

@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use croner::Cron;
 use jiff::tz::TimeZone;
-use trellis_provider_sdk::config::{DURATION, Form, optional};
-use trellis_provider_sdk::{LinkError, StringMap};
+use trellis_provider_sdk::config::{DURATION, Form, known_of_link, optional};
+use trellis_provider_sdk::{ActiveLink, LinkError, StringMap};
 
 use crate::clock::UnixMs;
 use crate::firing::{Missed, Overlap, Policy};
@@ -17,6 +17,10 @@ const DEFAULT_TIMEOUT: Duration = Duration::from_secs(30);
 const DEFAULT_GRACE: Duration = Duration::from_secs(10);
 /// How often a firing is tried.
 const DEFAULT_ATTEMPTS: u32 = 5;
+
+/// All keys.
+const KEYS: [&str; 10] =
+    ["attempts", "every", "grace", "jitter", "missed", "name", "overlap", "schedule", "timeout", "timezone"];
 
 const SCHEDULE: Form<Cron> = Form {
     expected: "a cron expression: minute, hour, day, month, weekday, and seconds before them if wanted",
@@ -46,8 +50,14 @@ pub(crate) struct LinkConfig {
 }
 
 impl LinkConfig {
+    /// Reads that of `link`; as of `parse`.
+    pub(crate) fn of(link: &ActiveLink, now: UnixMs) -> Result<Self, LinkError> {
+        known_of_link(link, &KEYS)?;
+        Self::parse(&link.config, now)
+    }
+
     /// Reads it; `now` is to know whether it will ever fire.
-    pub(crate) fn parse(config: &StringMap, now: UnixMs) -> Result<Self, LinkError> {
+    fn parse(config: &StringMap, now: UnixMs) -> Result<Self, LinkError> {
         let (text, schedule) = schedule(config)?;
         if schedule.next(now).is_none() {
             return Err(refuse("schedule", "never comes", &SCHEDULE));
@@ -120,8 +130,8 @@ fn name(text: &str) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
-    use super::LinkConfig;
-    use trellis_provider_sdk::testing::config;
+    use super::{KEYS, LinkConfig};
+    use trellis_provider_sdk::testing::{as_source, config, documented_keys, link};
 
     #[test]
     fn a_wrong_key_is_named_with_an_example() {
@@ -143,5 +153,15 @@ mod tests {
             let error = LinkConfig::parse(&config(pairs), 0).expect_err(key).to_string();
             assert!(error.contains(&format!("{key:?}")) && error.contains(example), "{error}");
         }
+    }
+
+    #[test]
+    fn the_readme_has_all_keys_and_no_others_are_taken() {
+        let keys = KEYS;
+        assert_eq!(documented_keys(include_str!("../README.md")), keys.iter().map(|key| (*key).to_owned()).collect());
+        let of = |pairs| LinkConfig::of(&as_source(link("timer", "a", &["trellis:timer/handler"]), pairs), 0);
+        assert!(of(&[("every", "5m"), ("retries", "2")]).is_ok(), "a source says what its calls are like");
+        let error = of(&[("every", "5m"), ("mised", "once")]).expect_err("misspelt").to_string();
+        assert!(error.contains("\"mised\" is not known") && error.contains("e.g. \"missed\""), "{error}");
     }
 }

@@ -107,7 +107,7 @@ impl Provider for Timer {
     }
 
     async fn check(&self, link: &ActiveLink) -> Result<(), LinkError> {
-        LinkConfig::parse(&link.config, (self.clock)()).map(drop)
+        LinkConfig::of(link, (self.clock)()).map(drop)
     }
 
     async fn link_up(&self, link: &ActiveLink) -> Result<(), LinkError> {
@@ -118,7 +118,7 @@ impl Provider for Timer {
         if self.is_known(link) {
             return Ok(());
         }
-        match LinkConfig::parse(&link.config, (self.clock)()) {
+        match LinkConfig::of(link, (self.clock)()) {
             Ok(config) => {
                 // The old task is told to stop before the new one looks.
                 self.set(link, None);

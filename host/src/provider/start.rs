@@ -12,7 +12,7 @@ use tokio_util::task::AbortOnDropHandle;
 use trellis_lattice::id::{ConfigName, EntityId, HostId, LatticeName};
 use trellis_lattice::message::command::StringMap;
 use trellis_provider_sdk as sdk;
-use trellis_provider_sdk::process::WithRecords;
+use trellis_provider_sdk::process::WithHost;
 
 use super::process::{Keeper, Plan, temporary_dir};
 use super::program::Programs;
@@ -136,7 +136,7 @@ async fn plan(with: &Start<'_>, reference: Reference<'_>, spec: &Spec) -> Result
         secrets: spec.secrets.clone(),
         data_dir,
         native: Arc::clone(native),
-        caller: WithRecords::new(
+        caller: WithHost::new(
             ProviderCaller::new(spec.id.clone(), Arc::clone(with.router)),
             with.records.of_provider(&spec.id),
         ),

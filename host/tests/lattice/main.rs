@@ -16,3 +16,4 @@ mod restart;
 mod rogue;
 mod secrets;
 mod standing;
+mod traversal;

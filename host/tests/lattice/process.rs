@@ -132,6 +132,25 @@ pub(crate) async fn gone(pid: Pid) {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_process_that_goes_to_a_server_is_guarded_as_one_that_is_built_in() {
+    let is_open =
+        |told: &Result<String, CallError>| told.as_ref().is_err_and(|error| error.kind == CallErrorKind::BreakerOpen);
+    let stage = Stage::set(Some("server ")).await;
+    stage.until("panic", is_open).await.expect_err("it keeps failing");
+    let pid = stage.pid().await;
+    kill_process(pid, Signal::KILL).expect("killed");
+    gone(pid).await;
+    stage.until("hello", |told| told.as_ref().is_ok_and(|told| told == "server hello")).await.expect("is there again");
+    stage.until("panic", is_open).await.expect_err("the process after it says the same");
+
+    let stage = Stage::set(None).await;
+    for _ in 0..40 {
+        let error = stage.tell("panic").await.expect_err("panics");
+        assert_eq!(error.kind, CallErrorKind::Provider, "what keeps to the machine needs no breaker: {error}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn calls_go_both_ways_in_the_name_of_the_provider() {
     let stage = Stage::set(Some("hi, ")).await;
     assert_eq!(stage.tell("hello").await.expect("answers"), "hi, hello");

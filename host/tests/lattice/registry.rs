@@ -188,13 +188,13 @@ async fn what_is_not_there_is_named() {
 }
 
 /// A registry that answers each path as scripted and writes down what it was asked.
-struct Cheat {
-    address: SocketAddr,
+pub(crate) struct Cheat {
+    pub(crate) address: SocketAddr,
     asked: Arc<Mutex<Vec<String>>>,
 }
 
 impl Cheat {
-    async fn start(answer: impl Fn(&str) -> Vec<u8> + Send + Sync + 'static) -> Self {
+    pub(crate) async fn start(answer: impl Fn(&str) -> Vec<u8> + Send + Sync + 'static) -> Self {
         let listener = tokio::net::TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.expect("a port");
         let address = listener.local_addr().expect("bound");
         let asked = Arc::new(Mutex::new(Vec::new()));
@@ -236,7 +236,7 @@ impl Cheat {
     }
 }
 
-fn http(status: &str, headers: &str, body: &[u8]) -> Vec<u8> {
+pub(crate) fn http(status: &str, headers: &str, body: &[u8]) -> Vec<u8> {
     let head = format!("HTTP/1.1 {status}\r\nconnection: close\r\ncontent-length: {}\r\n{headers}\r\n", body.len());
     [head.as_bytes(), body].concat()
 }

@@ -9,3 +9,4 @@ mod both;
 mod faults;
 mod folder;
 mod limits;
+mod memory;

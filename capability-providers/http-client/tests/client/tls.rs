@@ -77,6 +77,26 @@ async fn a_server_is_believed_by_the_roots_of_the_link() {
     expect(result, CallErrorKind::Provider, Some(ErrorCode::TlsProtocolError));
 }
 
+/// Where the machine's roots are is a matter of the environment, which a process cannot safely change for itself: the
+/// test starts itself again with another.
+#[tokio::test]
+async fn the_roots_of_the_machine_are_believed_when_the_link_says_so() {
+    const OWN: &str = "TRELLIS_TEST_SYSTEM_ROOTS";
+    const NAME: &str = "tls::the_roots_of_the_machine_are_believed_when_the_link_says_so";
+    let Some(address) = std::env::var(OWN).ok() else {
+        let (server, roots) = secure("one.example", &["http/1.1"]).await;
+        let mut again = tokio::process::Command::new(std::env::current_exe().unwrap());
+        again.args([NAME, "--exact"]).env("SSL_CERT_FILE", roots.path()).env(OWN, at("one.example", &server));
+        let output = again.output().await.unwrap();
+        let said = String::from_utf8_lossy(&output.stdout);
+        assert!(output.status.success() && said.contains("1 passed"), "{said}");
+        return;
+    };
+    assert_eq!(trusting("system").await.get(&address).await.unwrap().0, 200);
+    let wrong = Some(ErrorCode::TlsCertificateError);
+    expect(trusting("webpki").await.get(&address).await, CallErrorKind::Provider, wrong);
+}
+
 #[tokio::test]
 async fn http2_takes_all_requests_over_one_connection() {
     let (server, roots) = secure("two.example", &["h2", "http/1.1"]).await;

@@ -87,7 +87,7 @@ async fn frames_without_data_end_the_connection() {
 }
 
 /// The status that the server answers stream 1 with, or none when it resets it or goes away.
-async fn asked(mut stream: TcpStream, head: &[u8]) -> Option<u8> {
+pub(crate) async fn asked(mut stream: TcpStream, head: &[u8]) -> Option<u8> {
     stream.write_all(&preface()).await.unwrap();
     let mut pieces = head.chunks(16_000).peekable();
     let mut kind = HEADERS;

@@ -3,8 +3,10 @@
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod closing;
+mod crowd;
 mod frames;
 mod http2;
+mod memory;
 mod slow;
 mod smuggling;
 mod support;

@@ -309,8 +309,12 @@ async fn a_key_is_gone_after_its_time_to_live() {
         let lasting = store.actor("lasting", &[]).await;
         let link = store.with_config(&[("ttl", "1s")], |pairs| Actor::active("fleeting", pairs));
         match store.provider.link_up(&link).await {
-            // As a nats-server before 2.11 has it.
-            Err(error) => assert!(kind == Kind::Nats && error.to_string().contains("2.11"), "{error}"),
+            // As a nats-server before 2.11 has it; `cargo xtask test` brings one that is not.
+            Err(error) => {
+                assert!(kind == Kind::Nats && Server::is_before_2_11(), "{error}");
+                assert!(error.to_string().contains("2.11"), "{error}");
+                eprintln!("not proven: this nats-server is older than 2.11");
+            }
             Ok(()) => {
                 let fleeting = Actor { link: link.link, ..lasting.clone() };
                 lasting.set("lasting", b"v").await.unwrap();

@@ -6,9 +6,9 @@ use std::net::TcpListener;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use tokio::sync::Mutex;
+use tokio::sync::{Mutex, Semaphore};
 use trellis_interfaces::messaging::{BrokerMessage, CONSUMER, Publish};
-use trellis_provider_sdk::testing::{Mode, NOISE, Proxy, invocation};
+use trellis_provider_sdk::testing::{Mode, NOISE, Proxy, SmallDisk, invocation};
 use trellis_provider_sdk::{CallErrorKind, Context, Health};
 
 use crate::bench::{Backend, Bench, Sender, text};
@@ -203,6 +203,50 @@ async fn core_nats_that_is_killed_under_load_refuses_in_time_and_other_links_go_
     for task in load {
         assert!(task.await.unwrap() > 0);
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_full_disk_refuses_messages_until_there_is_room_and_loses_none() {
+    let bench = Bench::start(Backend::Embedded);
+    let disk = SmallDisk::mount(bench.data.path(), 24);
+    // Of another, who makes room later.
+    let ballast = bench.data.path().join("ballast");
+    std::fs::write(&ballast, vec![0; 12 << 20]).unwrap();
+    let (open, handled) = (Arc::new(Semaphore::new(0)), Arc::<Mutex<HashSet<String>>>::default());
+    let (gate, seen) = (open.clone(), handled.clone());
+    bench
+        .subscribe("a", &[("subscriptions", "full.*")], move |message| {
+            let (gate, seen) = (gate.clone(), seen.clone());
+            async move {
+                let _open = gate.acquire().await.expect("it is never closed");
+                seen.lock().await.insert(message.subject.clone());
+                Ok(Ok(()))
+            }
+        })
+        .await;
+    let sender = bench.sender_of("full.*").await;
+    let body = vec![b'x'; 256 << 10];
+    let mut kept = HashSet::new();
+    let refused = loop {
+        let subject = format!("full.{}", kept.len());
+        match sender.try_publish(&subject, &body).await {
+            Ok(()) => assert!(kept.insert(subject)),
+            Err(refused) => break refused,
+        }
+        assert!(kept.len() < 200, "it is never full");
+    };
+    assert!(!kept.is_empty() && refused.to_lowercase().contains("space"), "{refused}");
+    std::fs::remove_file(ballast).unwrap();
+    let begun = Instant::now();
+    while let Err(refused) = sender.try_publish("full.again", &body).await {
+        assert!(begun.elapsed() < Duration::from_secs(40), "{refused}");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    kept.insert("full.again".to_owned());
+    open.add_permits(Semaphore::MAX_PERMITS);
+    until_all(&handled, &kept).await;
+    bench.provider.drain(Duration::from_secs(10)).await;
+    drop((bench.provider, disk));
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 
 use super::revealed;
-use crate::{ActiveLink, Description, EntityId, Interface, SecretMap, StringMap};
+use crate::{ActiveLink, Backing, Description, EntityId, Interface, SecretMap, StringMap};
 
 /// The version of this protocol. A process that does not know it says so and ends.
 pub const VERSION: u32 = 1;
@@ -96,6 +96,9 @@ pub enum Word {
         /// Why not, if it was not; of health: what is wrong.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         error: Option<String>,
+        /// Of a link that was taken: what is behind it. What this machine has, when nothing is said.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        backing: Option<Backing>,
         /// Of a link that was not taken: whether another process has what it needs ([`LinkError::Held`]).
         ///
         /// [`LinkError::Held`]: crate::LinkError::Held
@@ -143,7 +146,7 @@ impl From<Described> for Description {
 #[cfg(test)]
 mod tests {
     use super::{Bootstrap, Described, Order, VERSION, Word};
-    use crate::{SecretMap, testing};
+    use crate::{Backing, SecretMap, testing};
 
     /// PROTOCOL.md shows these texts: authors in other languages go by them.
     #[test]
@@ -188,13 +191,17 @@ mod tests {
                 r#"{"type":"ready","name":"dice","serves":["demo:dice/roller@1.0.0"],"calls":[],"checks":true}"#,
             ),
             (Word::Failed { error: "no such device".to_owned() }, r#"{"type":"failed","error":"no such device"}"#),
-            (Word::Done { id: 3, error: None, held: false }, r#"{"type":"done","id":3}"#),
+            (Word::Done { id: 3, error: None, held: false, backing: None }, r#"{"type":"done","id":3}"#),
             (
-                Word::Done { id: 4, error: Some("2 calls go on".to_owned()), held: false },
+                Word::Done { id: 1, error: None, held: false, backing: Some(Backing::Server) },
+                r#"{"type":"done","id":1,"backing":"server"}"#,
+            ),
+            (
+                Word::Done { id: 4, error: Some("2 calls go on".to_owned()), held: false, backing: None },
                 r#"{"type":"done","id":4,"error":"2 calls go on"}"#,
             ),
             (
-                Word::Done { id: 1, error: Some("port in use".to_owned()), held: true },
+                Word::Done { id: 1, error: Some("port in use".to_owned()), held: true, backing: None },
                 r#"{"type":"done","id":1,"error":"port in use","held":true}"#,
             ),
         ] {

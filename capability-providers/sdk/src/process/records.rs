@@ -8,6 +8,7 @@ use bytes::Bytes;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
+use super::links;
 use crate::{
     Answer, Args, Body, Call, CallError, Caller, Context, EntityId, Interface, LinkName, Record, RecordError, Records,
     wire,
@@ -59,22 +60,25 @@ impl Records for FromHost {
     }
 }
 
-/// The host's end: what a process calls with, its records among it.
-pub struct WithRecords {
+/// The host's end: what a process calls with, and what the host answers itself among it.
+pub struct WithHost {
     caller: Arc<dyn Caller>,
     records: Arc<dyn Records>,
 }
 
-impl WithRecords {
-    /// Answers calls about records from `records`, and passes all others to `caller`.
+impl WithHost {
+    /// Answers calls about records from `records`, and about links what `caller` says; passes all others to it.
     pub fn new(caller: Arc<dyn Caller>, records: Arc<dyn Records>) -> Arc<Self> {
         Arc::new(Self { caller, records })
     }
 }
 
 #[async_trait]
-impl Caller for WithRecords {
+impl Caller for WithHost {
     async fn call(&self, call: Call<Args>) -> Result<Answer<Args>, CallError> {
+        if links::is_asked(&call) {
+            return links::answer(&*self.caller, &call).await;
+        }
         if call.interface != *RECORDS {
             return self.caller.call(call).await;
         }
@@ -95,14 +99,14 @@ impl Caller for WithRecords {
 
 #[cfg(test)]
 mod tests {
-    use super::{FromHost, WithRecords};
+    use super::{FromHost, WithHost};
     use crate::testing::{id, nobody, records};
     use crate::{RecordError, Records as _};
 
     #[tokio::test]
     async fn a_process_has_the_records_of_its_host() {
         let shared = records();
-        let process = FromHost { id: id("timer"), caller: WithRecords::new(nobody(), shared.clone()) };
+        let process = FromHost { id: id("timer"), caller: WithHost::new(nobody(), shared.clone()) };
         assert_eq!(process.read("k").await, Ok(None));
         let revision = process.write("k", "v".into(), None).await.expect("is the first");
         assert_eq!(process.write("k", "w".into(), None).await, Err(RecordError::Conflict));

@@ -16,10 +16,11 @@ use trellis_lattice::message::invocation::new_id;
 
 use super::channel::{Channel, Serve};
 use super::control::{Bootstrap, Order, VERSION, Word};
+use super::links;
 use super::records::FromHost;
 use crate::{
-    Answer, Args, Call, CallError, Caller, Encoding, Environment, Factory, Head, Health, Invocation, LinkError,
-    Provider,
+    Answer, Args, Call, CallError, Caller, Encoding, Environment, Factory, Head, Health, Interface, Invocation,
+    LinkError, LinkName, Provider,
 };
 
 /// The longest that the host may take to say who the provider is.
@@ -177,12 +178,13 @@ async fn obey(provider: Arc<dyn Provider>, channel: Arc<Channel>, mut orders: mp
 
 async fn carry_out(provider: &dyn Provider, channel: &Channel, order: Order) {
     let late = || Err(LinkError::Unavailable(format!("the link was not taken within {} s", LINK_TIMEOUT.as_secs())));
-    let mut held = false;
+    let (mut backing, mut held) = (None, false);
     let (id, error) = match order {
         // It came once, and once is enough.
         Order::Start(_) => return,
         Order::LinkUp { id, link } => {
             let outcome = timeout(LINK_TIMEOUT, provider.link_up(&link)).await.unwrap_or_else(|_| late());
+            backing = outcome.is_ok().then(|| provider.backing(&link));
             held = matches!(outcome, Err(LinkError::Held(_)));
             (id, outcome.err().map(|error| error.to_string()))
         }
@@ -206,7 +208,7 @@ async fn carry_out(provider: &dyn Provider, channel: &Channel, order: Order) {
         }
     };
     // An error means that the host is gone, and with it who asked.
-    let _ = channel.say(&Word::Done { id, error, held }).await;
+    let _ = channel.say(&Word::Done { id, error, held, backing }).await;
 }
 
 /// What the host's calls reach: the provider, from when it is made.
@@ -246,5 +248,9 @@ impl Caller for ToHost {
             context,
         };
         channel.call(Invocation { head, args, body }).await
+    }
+
+    async fn is_running(&self, link: &LinkName, interface: &Interface) -> bool {
+        links::is_running(self, &self.id, link, interface).await
     }
 }

@@ -64,6 +64,34 @@ async fn values_come_back_as_they_were_given(backend: &Backend) {
     assert_eq!(rows.rows, [values]);
 }
 
+/// There is nothing to call for it: a text is prepared once for each connection, and used as it was.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_statement_is_prepared_once_on_its_connection_by_postgres() {
+    // What this connection has prepared, and how often it was used since.
+    const KEPT: &str = "select count(*) from pg_prepared_statements where statement like 'insert into t%'";
+    const USED: &str = "select coalesce(sum(generic_plans + custom_plans), 0)::bigint from pg_prepared_statements \
+                        where statement = 'insert into t values ($1)'";
+    let backend = Backend::postgres();
+    let database = backend.database();
+    let actor = backend.link("prepares", &database, &[("access", "schema"), ("max-connections", "1")]).await;
+    actor.execute("create table t (n bigint)", &[]).await.unwrap();
+    for n in 0..50 {
+        assert_eq!(actor.execute("insert into t values ($1)", &[int(n)]).await, Ok(1));
+    }
+    let tx = actor.begin(None).await.unwrap();
+    actor.execute_in(&tx, "insert into t values ($1)", &[int(50)]).await.unwrap();
+    actor.commit(&tx).await.unwrap();
+    assert_eq!(actor.one(USED, &[]).await, int(51));
+    assert_eq!(actor.one(KEPT, &[]).await, int(1));
+    actor.execute("insert into t values ($1 + 1)", &[int(1)]).await.unwrap();
+    assert_eq!(actor.one(KEPT, &[]).await, int(2), "another text is another statement");
+    for n in 0..200 {
+        actor.query(&format!("select {n}::bigint"), &[]).await.unwrap();
+    }
+    let all = actor.one("select count(*) from pg_prepared_statements", &[]).await;
+    assert!(matches!(all, Value::Int64(count) if (100..=130).contains(&count)), "those used last are kept: {all:?}");
+}
+
 async fn null_is_a_value_of_every_type(backend: &Backend) {
     let actor = backend.actor("nulls").await;
     actor.execute(&table(backend), &[]).await.unwrap();

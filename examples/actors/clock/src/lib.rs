@@ -1,4 +1,5 @@
-//! Counts the firings of timers in a key-value store, and shows the counts by HTTP: `GET /tick` for the timer `tick`.
+//! Counts the firings of timers in a key-value store, and shows them by HTTP: `GET /tick` for the timer `tick` gives how
+//! many there were, the key of the last one, and how often the actor was called for all of them.
 //!
 //! A firing may be told twice, when a host is lost after the actor was called and before that was noted. The key of a
 //! firing is the same then: what was counted is remembered by it.
@@ -24,6 +25,7 @@ impl handler::Guest for Clock {
 
 fn count(event: &Tick) -> Result<(), store::Error> {
     let bucket = store::open("default")?;
+    atomics::increment(&bucket, &format!("calls/{}", event.name), 1)?;
     let last = format!("last/{}", event.name);
     if bucket.get(&last)?.as_deref() == Some(event.key.as_bytes()) {
         return Ok(());
@@ -43,14 +45,15 @@ impl incoming_handler::Guest for Clock {
     }
 }
 
-/// The count of the timer `name` and the key of its last firing.
+/// The count of the timer `name`, the key of its last firing, and the calls.
 fn shown(name: &str) -> Result<String, store::Error> {
     let bucket = store::open("default")?;
     let text = |key: String| -> Result<String, store::Error> {
         Ok(bucket.get(&key)?.map(|bytes| String::from_utf8_lossy(&bytes).into_owned()).unwrap_or_default())
     };
-    let (count, last) = (text(format!("count/{name}"))?, text(format!("last/{name}"))?);
-    Ok(format!("{} {last}\n", if count.is_empty() { "0" } else { &count }))
+    let [count, last, calls] = [format!("count/{name}"), format!("last/{name}"), format!("calls/{name}")].map(text);
+    let number = |text: String| if text.is_empty() { "0".to_owned() } else { text };
+    Ok(format!("{} {} {}\n", number(count?), last?, number(calls?)))
 }
 
 fn answer(response_out: ResponseOutparam, status: u16, text: &str) {

@@ -15,7 +15,7 @@ use tokio_util::task::AbortOnDropHandle;
 use trellis_lattice::error::CallError;
 use trellis_lattice::message::invocation::{Answer, Call, Invocation};
 use trellis_provider_sdk::process::{Bootstrap, Channel, Order, Serve, Word};
-use trellis_provider_sdk::{Args, Caller, Description};
+use trellis_provider_sdk::{Args, Backing, Caller, Description};
 
 use super::confined::explained;
 use crate::config::Native;
@@ -23,7 +23,16 @@ use crate::config::Native;
 /// The longest that a process may take until it is ready.
 const READY_TIMEOUT: Duration = Duration::from_secs(30);
 
-type Asked = Arc<Mutex<HashMap<u64, oneshot::Sender<Option<Refusal>>>>>;
+type Asked = Arc<Mutex<HashMap<u64, oneshot::Sender<Done>>>>;
+
+/// What a process says to an order.
+#[derive(Debug)]
+pub(super) struct Done {
+    /// Why it was not carried out, if it was not.
+    pub(super) refusal: Option<Refusal>,
+    /// What is behind the link that was taken, if it says so.
+    pub(super) backing: Option<Backing>,
+}
 
 /// Why an order was not carried out.
 #[derive(Debug)]
@@ -91,6 +100,14 @@ impl Connection {
     /// # Errors
     /// When the process is gone.
     pub(super) async fn ask(&self, order: impl FnOnce(u64) -> Order) -> Result<Option<Refusal>, CallError> {
+        self.order(order).await.map(|done| done.refusal)
+    }
+
+    /// Gives an order and awaits the answer.
+    ///
+    /// # Errors
+    /// When the process is gone.
+    pub(super) async fn order(&self, order: impl FnOnce(u64) -> Order) -> Result<Done, CallError> {
         let id = self.next.fetch_add(1, Ordering::Relaxed);
         let (answer, answered) = oneshot::channel();
         let _forgotten = Forget { asked: &self.asked, id };
@@ -134,12 +151,12 @@ impl Drop for Forget<'_> {
 async fn listen(mut words: mpsc::Receiver<Bytes>, asked: Asked, closed: CancellationToken) {
     let _closed = closed.drop_guard();
     while let Some(word) = words.recv().await {
-        let Ok(Word::Done { id, error, held }) = serde_json::from_slice(&word) else { break };
+        let Ok(Word::Done { id, error, held, backing }) = serde_json::from_slice(&word) else { break };
         let answer = asked.lock().unwrap_or_else(PoisonError::into_inner).remove(&id);
         if let Some(answer) = answer {
             let refusal = |error: String| Refusal { reason: error.chars().take(500).collect(), is_held: held };
             // An error means that whoever asked has left.
-            let _ = answer.send(error.map(refusal));
+            let _ = answer.send(Done { refusal: error.map(refusal), backing });
         }
     }
     asked.lock().unwrap_or_else(PoisonError::into_inner).clear();

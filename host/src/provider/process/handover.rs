@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use tokio::time::{Instant, sleep, timeout};
-use trellis_provider_sdk::ActiveLink;
+use trellis_provider_sdk::{ActiveLink, Backing};
 
 use super::connection::{Connection, Refusal};
 use super::gate::Hold;
@@ -26,7 +26,7 @@ pub(super) async fn beside(links: &[ActiveLink], new: &Connection) -> Result<Vec
     let mut held = Vec::new();
     for link in links {
         match link_up(new, link).await {
-            Ok(()) => {}
+            Ok(_) => {}
             Err(refusal) if refusal.is_held => held.push(link.clone()),
             Err(refusal) => return Err(refused(link, &refusal)),
         }
@@ -67,7 +67,7 @@ pub(super) async fn in_order(
 ///
 /// # Errors
 /// Why it did not take it.
-pub(super) async fn take(connection: &Connection, link: &ActiveLink) -> Result<(), Refusal> {
+pub(super) async fn take(connection: &Connection, link: &ActiveLink) -> Result<Backing, Refusal> {
     let give_up = Instant::now() + RELEASE_LIMIT;
     loop {
         match link_up(connection, link).await {

@@ -4,13 +4,13 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicU32;
 use std::time::Duration;
 
-use arc_swap::ArcSwapOption;
+use arc_swap::{ArcSwap, ArcSwapOption};
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until, timeout};
 use tokio_util::task::AbortOnDropHandle;
 use trellis_lattice::id::EntityId;
-use trellis_provider_sdk::{ActiveLink, Caller, Description, Provider, SecretMap, StringMap};
+use trellis_provider_sdk::{ActiveLink, Backing, Caller, Description, Provider, SecretMap, StringMap};
 
 use super::connection::Connection;
 use super::gate::Gate;
@@ -52,8 +52,8 @@ pub(crate) struct Plan {
 
 /// What is asked of the task.
 pub(super) enum Request {
-    /// Give the process a link; why it did not take it.
-    LinkUp(Box<ActiveLink>, oneshot::Sender<Result<(), String>>),
+    /// Give the process a link; what is behind it, or why it did not take it.
+    LinkUp(Box<ActiveLink>, oneshot::Sender<Result<Backing, String>>),
     /// Take one from it.
     LinkDown(Box<ActiveLink>, oneshot::Sender<()>),
     /// The process that this connection is to does not answer any more.
@@ -94,6 +94,7 @@ impl Keeper {
             status: shown,
             requests: requests.clone(),
             silence: AtomicU32::new(0),
+            backings: ArcSwap::default(),
         };
         let ready = Input::Ready(Instant::now());
         let state = step(State::Starting { failures: 0 }, ready, &plan.native.restarts);

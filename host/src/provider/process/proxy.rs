@@ -1,18 +1,19 @@
 //! A process as the rest of the host sees it: a provider.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
-use arc_swap::ArcSwapOption;
+use arc_swap::{ArcSwap, ArcSwapOption};
 use async_trait::async_trait;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::timeout;
 use trellis_lattice::error::CallError;
-use trellis_lattice::id::EntityId;
+use trellis_lattice::id::{EntityId, LinkName};
 use trellis_lattice::message::invocation::{Answer, Invocation};
 use trellis_provider_sdk::process::Order;
-use trellis_provider_sdk::{ActiveLink, Args, Description, Health, LinkError, Provider};
+use trellis_provider_sdk::{ActiveLink, Args, Backing, Description, Health, LinkError, Provider};
 
 use super::connection::Connection;
 use super::gate::Gate;
@@ -37,6 +38,16 @@ pub(super) struct Proxy {
     pub(super) status: watch::Receiver<String>,
     pub(super) requests: mpsc::Sender<Request>,
     pub(super) silence: AtomicU32,
+    /// What the process said is behind each link that it took.
+    pub(super) backings: ArcSwap<Backings>,
+}
+
+/// By source and name of the link, and its package.
+pub(super) type Backings = HashMap<(EntityId, LinkName, String), Backing>;
+
+fn key(link: &ActiveLink) -> (EntityId, LinkName, String) {
+    let link = &link.link;
+    (link.source_id.clone(), link.name.clone(), format!("{}:{}", link.wit_namespace, link.wit_package))
 }
 
 impl Proxy {
@@ -49,6 +60,17 @@ impl Proxy {
         let (answer, answered) = oneshot::channel();
         self.requests.send(request(answer)).await.map_err(|_| gone())?;
         answered.await.map_err(|_| gone())
+    }
+
+    fn remember(&self, key: (EntityId, LinkName, String), backing: Option<Backing>) {
+        self.backings.rcu(|backings| {
+            let mut backings = Backings::clone(backings);
+            match backing {
+                Some(backing) => backings.insert(key.clone(), backing),
+                None => backings.remove(&key),
+            };
+            backings
+        });
     }
 
     async fn ask_health(&self, connection: Arc<Connection>) -> Health {
@@ -89,13 +111,22 @@ impl Provider for Proxy {
 
     async fn link_up(&self, link: &ActiveLink) -> Result<(), LinkError> {
         let link = Box::new(link.clone());
-        self.request(|answer| Request::LinkUp(link, answer)).await?.map_err(LinkError::Unavailable)
+        let key = key(&link);
+        let taken = self.request(|answer| Request::LinkUp(link, answer)).await?;
+        let backing = taken.map_err(LinkError::Unavailable)?;
+        self.remember(key, Some(backing));
+        Ok(())
     }
 
     async fn link_down(&self, link: &ActiveLink) {
         let link = Box::new(link.clone());
+        self.remember(key(&link), None);
         // An error means that the process ends, and the link with it.
         let _ = self.request(|answer| Request::LinkDown(link, answer)).await;
+    }
+
+    fn backing(&self, link: &ActiveLink) -> Backing {
+        self.backings.load().get(&key(link)).copied().unwrap_or(Backing::Machine)
     }
 
     async fn call(&self, invocation: Invocation<Args>) -> Result<Answer<Args>, CallError> {

@@ -6,9 +6,9 @@ use std::time::Duration;
 use tokio::net::UnixStream;
 use tokio::time::{Instant, sleep, timeout};
 use trellis_provider_sdk::process::{Bootstrap, Order, VERSION};
-use trellis_provider_sdk::{ActiveLink, Description};
+use trellis_provider_sdk::{ActiveLink, Backing, Description};
 
-use super::connection::{Connection, Refusal};
+use super::connection::{Connection, Done, Refusal};
 use super::disk::Watch;
 use super::keeper::Plan;
 use super::launch::{Process, launch};
@@ -77,12 +77,13 @@ async fn launch_idle(plan: &Plan) -> std::io::Result<(Process, UnixStream)> {
     }
 }
 
-/// Gives a link to a process; why it did not take it.
-pub(super) async fn link_up(connection: &Connection, link: &ActiveLink) -> Result<(), Refusal> {
+/// Gives a link to a process, and learns what is behind it; or why it did not take it.
+pub(super) async fn link_up(connection: &Connection, link: &ActiveLink) -> Result<Backing, Refusal> {
     let link = link.clone();
-    match timeout(LINK_TIMEOUT, connection.ask(|id| Order::LinkUp { id, link })).await {
-        Ok(Ok(None)) => Ok(()),
-        Ok(Ok(Some(refusal))) => {
+    match timeout(LINK_TIMEOUT, connection.order(|id| Order::LinkUp { id, link })).await {
+        // One of an older SDK does not say it.
+        Ok(Ok(Done { refusal: None, backing })) => Ok(backing.unwrap_or(Backing::Machine)),
+        Ok(Ok(Done { refusal: Some(refusal), .. })) => {
             Err(Refusal { reason: connection.explained(refusal.reason), is_held: refusal.is_held })
         }
         Ok(Err(error)) => Err(error.message.into()),

@@ -15,7 +15,7 @@ use bytes::Bytes;
 use http_body::Frame;
 use rustix::process::{Signal, getpid, kill_process};
 use trellis_provider_sdk::{
-    ActiveLink, Answer, Args, Body, Call, CallError, Context, Description, Environment, Interface, Invocation,
+    ActiveLink, Answer, Args, Backing, Body, Call, CallError, Context, Description, Environment, Interface, Invocation,
     LinkError, Provider, wire,
 };
 
@@ -179,6 +179,13 @@ impl Provider for Probe {
     async fn link_down(&self, link: &ActiveLink) {
         if link.config.contains_key("exclusive") {
             *self.exclusive.lock().expect("not poisoned") = None;
+        }
+    }
+
+    fn backing(&self, link: &ActiveLink) -> Backing {
+        match link.config.get("greeting").map(String::as_str) {
+            Some("server ") => Backing::Server,
+            _ => Backing::Machine,
         }
     }
 

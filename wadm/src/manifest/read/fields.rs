@@ -2,6 +2,8 @@
 
 use std::collections::HashSet;
 
+use trellis_lattice::spelling::nearest;
+
 use super::Reader;
 use crate::manifest::document::{Content, Entry, Node, shown};
 use crate::manifest::problem::Place;
@@ -127,60 +129,9 @@ pub(in crate::manifest) fn suggestion(text: &str, known: &[&str]) -> String {
     }
 }
 
-/// The one of `known` that `text` is a misspelling of, if there is one.
-fn nearest<'a>(text: &str, known: &[&'a str]) -> Option<&'a str> {
-    let near = known.iter().filter(|name| is_near(text, name));
-    near.min_by_key(|name| distance(text, name)).copied()
-}
-
-fn is_near(text: &str, name: &str) -> bool {
-    // Far longer texts are no misspellings, and would take time.
-    text.len() <= 2 * name.len() + 2 && distance(text, name) <= (name.len() / 3).clamp(1, 3)
-}
-
-/// How many letters to add, remove, change or swap with their neighbour to get from one to the other; upper and lower
-/// case, `-` and `_` are the same.
-fn distance(a: &str, b: &str) -> usize {
-    let letters = |text: &str| -> Vec<char> {
-        text.chars().filter(|c| !matches!(c, '-' | '_')).map(|c| c.to_ascii_lowercase()).collect()
-    };
-    let (a, b) = (letters(a), letters(b));
-    let mut rows: Vec<Vec<usize>> = vec![(0..=b.len()).collect()];
-    for i in 1..=a.len() {
-        let mut row = vec![i];
-        for j in 1..=b.len() {
-            let change = rows[i - 1][j - 1] + usize::from(a[i - 1] != b[j - 1]);
-            let mut best = change.min(rows[i - 1][j] + 1).min(row[j - 1] + 1);
-            if i > 1 && j > 1 && a[i - 1] == b[j - 2] && a[i - 2] == b[j - 1] {
-                best = best.min(rows[i - 2][j - 2] + 1);
-            }
-            row.push(best);
-        }
-        rows.push(row);
-    }
-    rows[a.len()][b.len()]
-}
-
 #[cfg(test)]
 mod tests {
-    use super::{names, nearest};
-
-    #[test]
-    fn a_misspelling_is_recognised() {
-        let known = ["instances", "spread", "name"];
-        for (text, expected) in [
-            ("instnaces", Some("instances")),
-            ("Instances", Some("instances")),
-            ("spred", Some("spread")),
-            ("nam", Some("name")),
-            ("mane", None),
-            ("frobnicate", None),
-            ("", None),
-        ] {
-            assert_eq!(nearest(text, &known), expected, "{text}");
-        }
-        assert_eq!(nearest(&"x".repeat(100_000), &known), None);
-    }
+    use super::names;
 
     #[test]
     fn names_are_listed_as_people_do() {

@@ -24,6 +24,15 @@ impl Server {
         Self::start("redis-server", fixed.iter().chain(arguments), port, folder).await
     }
 
+    /// Whether the nats-server here is one that knows no time to live.
+    pub(crate) fn is_before_2_11() -> bool {
+        let said = Command::new("nats-server").arg("--version").output().unwrap().stdout;
+        let said = String::from_utf8(said).unwrap();
+        let version = said.trim().trim_start_matches("nats-server: v");
+        let numbers: Vec<u32> = version.split('.').map_while(|number| number.parse().ok()).collect();
+        numbers.as_slice() < [2, 11].as_slice()
+    }
+
     pub(crate) async fn nats(arguments: &[&str]) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let (port, path) = (free_port(), folder.path().display().to_string());
