@@ -20,6 +20,12 @@ use seccompiler::{
     apply_filter,
 };
 
+/// Sockets of the network, and those by which addresses of this machine are looked up.
+pub(super) const NETWORK: &[i32] = &[libc::AF_INET, libc::AF_INET6, libc::AF_NETLINK];
+
+/// The same with those of programs on one machine.
+pub(super) const NETWORK_AND_UNIX: &[i32] = &[libc::AF_INET, libc::AF_INET6, libc::AF_NETLINK, libc::AF_UNIX];
+
 /// By this file a kernel says that it can.
 const ACTIONS: &str = "/proc/sys/kernel/seccomp/actions_avail";
 
@@ -83,21 +89,21 @@ pub(super) fn missing() -> Option<&'static str> {
     (!is_there).then_some("seccomp filters (calls to the kernel; CONFIG_SECCOMP_FILTER)")
 }
 
-/// Has the kernel refuse these calls to this process from now on, where it can.
-pub(super) fn refuse() -> anyhow::Result<()> {
+/// Has the kernel refuse these calls, and sockets of other `families`, to this process from now on, where it can.
+pub(super) fn refuse(families: &[i32]) -> anyhow::Result<()> {
     if missing().is_some() {
         return Ok(());
     }
-    for filter in filters(std::process::id()).context("make the filter of calls")? {
+    for filter in filters(std::process::id(), families).context("make the filter of calls")? {
         apply_filter(&filter).context("filter calls")?;
     }
     Ok(())
 }
 
 /// What is forbidden to the process `pid`, and what it is told that there is not.
-fn filters(pid: u32) -> Result<[BpfProgram; 2], seccompiler::BackendError> {
+fn filters(pid: u32, families: &[i32]) -> Result<[BpfProgram; 2], seccompiler::BackendError> {
     let unknown = UNKNOWN.iter().map(|call| (*call, Vec::new())).collect();
-    Ok([compile(forbidden(pid.into())?, libc::EPERM)?, compile(unknown, libc::ENOSYS)?])
+    Ok([compile(forbidden(pid.into(), families)?, libc::EPERM)?, compile(unknown, libc::ENOSYS)?])
 }
 
 fn compile(rules: Rules, error: i32) -> Result<BpfProgram, seccompiler::BackendError> {
@@ -106,7 +112,7 @@ fn compile(rules: Rules, error: i32) -> Result<BpfProgram, seccompiler::BackendE
     SeccompFilter::new(rules, SeccompAction::Allow, error, std::env::consts::ARCH.try_into()?)?.try_into()
 }
 
-fn forbidden(pid: u64) -> Result<Rules, seccompiler::BackendError> {
+fn forbidden(pid: u64, families: &[i32]) -> Result<Rules, seccompiler::BackendError> {
     let always = [OTHERS, GROUPS, PARTS, MEMORY, numbers::FORKS].concat();
     let mut rules: Rules = always.into_iter().map(|call| (call, Vec::new())).collect();
     // A thread, and no process.
@@ -116,7 +122,7 @@ fn forbidden(pid: u64) -> Result<Rules, seccompiler::BackendError> {
     // Memory that is shared with nobody's files.
     let shared = flags(libc::MAP_SHARED | libc::MAP_ANONYMOUS);
     rules.insert(libc::SYS_mmap, vec![all(&[(3, SeccompCmpOp::MaskedEq(shared), shared)])?]);
-    rules.insert(libc::SYS_socket, sockets()?);
+    rules.insert(libc::SYS_socket, sockets(families)?);
     for call in [libc::SYS_kill, libc::SYS_tgkill, libc::SYS_rt_sigqueueinfo, libc::SYS_rt_tgsigqueueinfo] {
         rules.insert(call, vec![other_than(0, &[pid])?]);
     }
@@ -136,12 +142,12 @@ fn forbidden(pid: u64) -> Result<Rules, seccompiler::BackendError> {
     Ok(rules)
 }
 
-/// Sockets of other kinds than those of the network, and than those by which addresses of this machine are looked up.
-fn sockets() -> Result<Vec<SeccompRule>, seccompiler::BackendError> {
-    let [inet, inet6, netlink] = [libc::AF_INET, libc::AF_INET6, libc::AF_NETLINK].map(flags);
-    let route = flags(libc::NETLINK_ROUTE);
+/// Sockets of other `families`, and those of netlink but by which addresses of this machine are looked up.
+fn sockets(families: &[i32]) -> Result<Vec<SeccompRule>, seccompiler::BackendError> {
+    let families: Vec<u64> = families.iter().map(|family| flags(*family)).collect();
+    let [netlink, route] = [libc::AF_NETLINK, libc::NETLINK_ROUTE].map(flags);
     Ok(vec![
-        other_than(0, &[inet, inet6, netlink])?,
+        other_than(0, &families)?,
         all(&[(0, SeccompCmpOp::Eq, netlink), (2, SeccompCmpOp::Ne, route)])?,
     ])
 }
@@ -178,7 +184,7 @@ mod tests {
     use rustix::fs::MemfdFlags;
     use rustix::process::{Signal, getpid, getppid, kill_process, setsid};
 
-    use super::{filters, forbidden, refuse};
+    use super::{NETWORK, NETWORK_AND_UNIX, filters, forbidden, refuse};
 
     fn kind<T>(result: Result<T, impl Into<std::io::Error>>) -> Option<ErrorKind> {
         result.err().map(|error| {
@@ -191,7 +197,7 @@ mod tests {
     fn what_is_refused_and_what_goes_on() {
         // Filters hold for the thread that takes them, and for those that it starts.
         let filtered = std::thread::spawn(|| {
-            refuse().expect("this kernel can");
+            refuse(NETWORK).expect("this kernel can");
             let others = getppid().expect("a test has a parent");
             let refused = [
                 kind(std::process::Command::new("/bin/true").spawn()),
@@ -215,14 +221,14 @@ mod tests {
 
     #[test]
     fn the_filters_are_programs_that_a_kernel_takes() {
-        for filter in filters(4_711).expect("compiles") {
+        for filter in filters(4_711, NETWORK_AND_UNIX).expect("compiles") {
             assert!((10..4_096).contains(&filter.len()), "{} instructions", filter.len());
         }
     }
 
     #[test]
     fn looking_into_others_is_forbidden_whatever_the_arguments() {
-        let rules = forbidden(1).expect("made");
+        let rules = forbidden(1, NETWORK).expect("made");
         for call in [libc::SYS_ptrace, libc::SYS_process_vm_readv, libc::SYS_setsid, libc::SYS_memfd_create] {
             assert!(rules.get(&call).is_some_and(Vec::is_empty), "{call}");
         }

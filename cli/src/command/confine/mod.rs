@@ -47,6 +47,9 @@ pub(crate) struct Confine {
     /// What it may read and write
     #[arg(long)]
     write: Vec<PathBuf>,
+    /// Whether it may use Unix sockets: for programs that are trusted not to talk to other servers of this machine
+    #[arg(long)]
+    unix_sockets: bool,
     /// What to run
     #[arg(last = true, required = true)]
     program: Vec<OsString>,
@@ -116,7 +119,7 @@ fn confine(arguments: &Confine) -> anyhow::Result<()> {
         readable: &arguments.read,
         writable: &arguments.write,
     })?;
-    calls::refuse()
+    calls::refuse(if arguments.unix_sockets { calls::NETWORK_AND_UNIX } else { calls::NETWORK })
 }
 
 /// Ends this process when the host ends. After the user was changed, since that forgets it.

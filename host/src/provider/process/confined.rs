@@ -50,6 +50,10 @@ pub(super) fn command(program: &Program, native: &Native, data_dir: &Path, group
     for path in native.writable.iter().map(PathBuf::as_path).chain([data_dir, &temporary]) {
         command.arg("--write").arg(path);
     }
+    if program.file == *own {
+        // Its servers hand their ports over by them when they are replaced.
+        command.arg("--unix-sockets");
+    }
     command.arg("--").arg(&program.file).args(&program.arguments);
     command
 }
