@@ -113,9 +113,10 @@ impl Listeners {
     }
 }
 
-/// Makes the routes visible to requests, and takes the listeners out that have none.
+/// Makes the routes visible to requests, and takes the listeners out that have none: those go on with what they had for
+/// requests that are on their way.
 fn publish(listeners: &mut HashMap<SocketAddr, Listener>) -> Vec<Listener> {
-    for listener in listeners.values_mut() {
+    for listener in listeners.values_mut().filter(|listener| !listener.entries.is_empty()) {
         listener.divide();
         let patterns = listener.splits.iter().map(|(pattern, split)| (pattern.clone(), split.clone()));
         listener.shared.table.store(Arc::new(Table::new(patterns)));

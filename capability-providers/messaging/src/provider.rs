@@ -7,6 +7,7 @@ use std::time::Duration;
 use arc_swap::ArcSwap;
 use async_trait::async_trait;
 use tokio::sync::Mutex;
+use tokio::time::{Instant, sleep};
 use tokio_util::task::AbortOnDropHandle;
 use tracing::{info, warn};
 use trellis_interfaces::messaging::{CONSUMER, HANDLER};
@@ -30,6 +31,9 @@ pub const NAME: &str = "messaging";
 
 /// How long a handling may go on after its link is gone or was changed.
 const CLOSE_LIMIT: Duration = Duration::from_secs(2);
+
+/// How often it is looked whether a file is free.
+const LOOK: Duration = Duration::from_millis(5);
 
 /// How often transforms are tried whose broker cannot be reached.
 const TRY_EVERY: Duration = Duration::from_secs(1);
@@ -107,8 +111,16 @@ impl Brokers {
     }
 
     /// Gives the file back when nobody has it any more: the process that takes this one's place may wait for it.
-    async fn release(&self) {
+    async fn release(&self, others: usize) {
         let mut queues = self.queues.lock().await;
+        let patience = Instant::now() + CLOSE_LIMIT;
+        // What was handed over by the last link gives it back a moment later.
+        while others == 0
+            && queues.as_ref().is_some_and(|queues| Arc::strong_count(queues) > 1)
+            && Instant::now() < patience
+        {
+            sleep(LOOK).await;
+        }
         if let Some(unused) = queues.take_if(|queues| Arc::strong_count(queues) == 1) {
             // Under the lock, so that the file is closed before it is opened again.
             unused.close(CLOSE_LIMIT).await;
@@ -256,7 +268,8 @@ impl Provider for Messaging {
 
     async fn link_down(&self, link: &ActiveLink) {
         self.remove(link).await;
-        self.brokers.release().await;
+        let others = self.consumers.load().len() + self.handlers.lock().await.len();
+        self.brokers.release(others).await;
     }
 
     fn backing(&self, link: &ActiveLink) -> Backing {

@@ -70,10 +70,9 @@ async fn a_link_whose_provider_cannot_read_its_config_is_not_put_whoever_is_aske
     let (a, b) = (cluster.host("a").await, cluster.host("b").await);
     let client = cluster.client();
     client.start_provider(&provider(b.id(), "echo", "echo")).await.expect("starts");
-    let config = "greet".parse().expect("valid");
-    let mut linked = link("actor", "test:echo/echo", "echo");
-    linked.target_config = vec![config];
-    for host in [&a, &b] {
+    for (host, name) in [(&a, "one"), (&b, "two")] {
+        let mut linked = link(name, "test:echo/echo", "echo");
+        linked.target_config = vec![name.parse().expect("valid")];
         client
             .put_config(&linked.target_config[0], &[("greeting".to_owned(), "wrong".to_owned())].into())
             .await

@@ -52,7 +52,8 @@ async fn bodies_stream_both_ways_as_they_are_read() {
             }
         }
         drop(frames);
-        assert!(timeout(PATIENCE, response.frame()).await.expect("the end").is_none(), "{version:?}");
+        let rest = timeout(PATIENCE, response.collect()).await.expect("the end").unwrap().to_bytes();
+        assert!(rest.is_empty(), "{version:?}");
     }
 }
 
@@ -263,7 +264,8 @@ async fn a_response_body_that_fails_breaks_off_the_connection_or_the_stream() {
                 let read = timeout(PATIENCE, response.collect()).await.expect("an end");
                 assert!(read.is_err(), "{version:?}: half a body for a whole one");
             }
-            Err(error) => assert!(version == Version::Http1 && error.is_incomplete_message(), "{error}"),
+            // The stream may be reset before its head was read.
+            Err(error) => assert!(version == Version::Http2 || error.is_incomplete_message(), "{error}"),
         }
         if version == Version::Http2 {
             let response = client.send(request("a", "/whole")).await.expect("the connection goes on");

@@ -104,7 +104,7 @@ async fn a_port_in_use_fails_the_link_and_is_named() {
     let server = Server::new(describing(), &[]);
     let wanting = named("default", &[("address", &address.to_string())]);
     let error = server.provider.link_up(&wanting).await.expect_err("in use");
-    assert!(matches!(&error, LinkError::Unavailable(text) if text.contains(&address.to_string())), "{error}");
+    assert!(matches!(&error, LinkError::Held(text) if text.contains(&address.to_string())), "{error}");
     drop(taken);
     server.provider.link_up(&wanting).await.expect("the port is free now");
     assert_eq!(server.provider.health().await, Health::Healthy);

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use http::StatusCode;
 use http_body::Frame;
-use http_body_util::StreamBody;
+use http_body_util::{BodyExt as _, StreamBody};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpSocket, TcpStream};
@@ -98,6 +98,7 @@ async fn ask_steadily(server: &Server, answered: &mut usize) {
         ticks.tick().await;
         let response = timeout(PATIENCE, sender.send_request(get("/"))).await.expect("an answer").expect("no error");
         assert_eq!(response.status(), StatusCode::OK);
+        response.into_body().collect().await.expect("a body");
         *answered += 1;
         // Now and then with a connection of its own.
         if answered.is_multiple_of(20) {

@@ -38,11 +38,12 @@ pub(super) fn is_asked(call: &Call<Args>) -> bool {
 }
 
 /// The host's end: answers from `caller`, which is that of the provider.
-pub(super) async fn answer(caller: &dyn Caller, call: &Call<Args>) -> Result<Answer<Args>, CallError> {
-    if &*call.function != IS_RUNNING {
-        return Err(CallError::contract(format!("{} is not a function of {}", call.function, *LINKS)));
+pub(super) async fn answer(caller: &dyn Caller, call: Call<Args>) -> Result<Answer<Args>, CallError> {
+    let Call { function, args, .. } = call;
+    if &*function != IS_RUNNING {
+        return Err(CallError::contract(format!("{function} is not a function of {}", *LINKS)));
     }
-    let (link, interface): (LinkName, Interface) = wire::decode(&call.args)?;
+    let (link, interface): (LinkName, Interface) = wire::decode(&args)?;
     let value = wire::encode(&caller.is_running(&link, &interface).await)?;
     Ok(Answer { value, body: Body::Empty })
 }

@@ -77,7 +77,7 @@ impl WithHost {
 impl Caller for WithHost {
     async fn call(&self, call: Call<Args>) -> Result<Answer<Args>, CallError> {
         if links::is_asked(&call) {
-            return links::answer(&*self.caller, &call).await;
+            return links::answer(&*self.caller, call).await;
         }
         if call.interface != *RECORDS {
             return self.caller.call(call).await;

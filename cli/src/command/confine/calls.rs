@@ -146,10 +146,7 @@ fn forbidden(pid: u64, families: &[i32]) -> Result<Rules, seccompiler::BackendEr
 fn sockets(families: &[i32]) -> Result<Vec<SeccompRule>, seccompiler::BackendError> {
     let families: Vec<u64> = families.iter().map(|family| flags(*family)).collect();
     let [netlink, route] = [libc::AF_NETLINK, libc::NETLINK_ROUTE].map(flags);
-    Ok(vec![
-        other_than(0, &families)?,
-        all(&[(0, SeccompCmpOp::Eq, netlink), (2, SeccompCmpOp::Ne, route)])?,
-    ])
+    Ok(vec![other_than(0, &families)?, all(&[(0, SeccompCmpOp::Eq, netlink), (2, SeccompCmpOp::Ne, route)])?])
 }
 
 fn flags(number: i32) -> u64 {

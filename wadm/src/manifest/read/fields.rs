@@ -54,7 +54,7 @@ impl<'a> Fields<'a> {
         }
         self.missing.push(key);
         // A key that is nearly this one is this one, misspelt: `end` says so, and what it says is read.
-        let misspelt = self.entries.iter().find(|entry| is_near(&entry.key, key))?;
+        let misspelt = self.entries.iter().find(|entry| nearest(&entry.key, &[key]).is_some())?;
         read(self.reader, &misspelt.value)
     }
 
@@ -90,7 +90,7 @@ impl<'a> Fields<'a> {
         let known: HashSet<&str> = self.known.iter().copied().collect();
         let unknown: Vec<&Entry> = self.entries.iter().filter(|entry| !known.contains(&*entry.key)).collect();
         for key in &self.missing {
-            if !unknown.iter().any(|entry| is_near(&entry.key, key)) {
+            if !unknown.iter().any(|entry| nearest(&entry.key, &[key]).is_some()) {
                 self.reader.note(self.place, format!("missing key `{key}` in {}", self.what), "");
             }
         }
