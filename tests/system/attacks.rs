@@ -366,7 +366,7 @@ fn folders_elsewhere_are_reached_where_the_operator_says_so() {
     let root = format!("root={}", folder.path().display());
     let start = |arguments: &[&str]| {
         let lattice = Lattice::one_box(arguments);
-        lattice.run(&["config", "put", "blobs", "backend=folder", &root]);
+        lattice.run(&["config", "put", "blobs", "backend=fs", &root]);
         lattice.run(&["start", "provider", "blobs", "process:blobstore", "--config", "blobs"]);
         lattice.run(&["link", "put", "files", "blobs", "wasi:blobstore/blobstore,container"]);
         lattice

@@ -108,8 +108,8 @@ impl Sites {
         let mut deeds = Vec::new();
         for host in self.cloud.servers.iter().chain(&self.edge_host) {
             let output = host.output();
-            let is_deed =
-                |line: &&str| line.contains("_id=") && (line.contains(" started ") || line.contains(" stopped "));
+            let is_of = |line: &&str| line.contains("actor_id=") || line.contains("provider_id=");
+            let is_deed = |line: &&str| is_of(line) && (line.contains(" started ") || line.contains(" stopped "));
             let what = |line: &str| line.split_once("Z  INFO ").map_or(line, |(_, what)| what).to_owned();
             deeds.extend(output.lines().filter(is_deed).map(|line| format!("{}: {}", host.id(), what(line))));
         }

@@ -45,7 +45,7 @@ const BUSY_ASYNC: Attacker = Attacker {
         ("trap", 500),
         ("allocate", 500),
         ("recurse", 500),
-        ("stuck", 504),
+        ("stuck", 500),
         ("refuse", 502),
         ("loop", 504),
         ("sleep", 504),

@@ -137,7 +137,7 @@ const PASSER: &str = r#"(component
       (local.get $at)))
   (core instance $heap (instantiate $heap))
   (core func $ask
-    (canon lower (func $greeter "greet") (memory $heap "memory") (realloc (func $heap "realloc"))))
+    (canon lower (func $greeter "greet") (memory (core memory $heap "memory")) (realloc (core func $heap "realloc"))))
   (core module $pass
     (import "greeter" "greet" (func $ask (param i32 i32 i32)))
     (func (export "greet") (param i32 i32) (result i32)
@@ -145,7 +145,7 @@ const PASSER: &str = r#"(component
       (i32.const 16)))
   (core instance $pass (instantiate $pass (with "greeter" (instance (export "greet" (func $ask))))))
   (func $greet (param "name" string) (result string)
-    (canon lift (core func $pass "greet") (memory $heap "memory") (realloc (func $heap "realloc"))))
+    (canon lift (core func $pass "greet") (memory (core memory $heap "memory")) (realloc (core func $heap "realloc"))))
   (instance $out (export "greet" (func $greet)))
   (export "my:price-list/greeter" (instance $out)))"#;
 

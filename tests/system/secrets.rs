@@ -250,7 +250,7 @@ fn no_secret_of_a_link_to_a_provider_is_found_in_logs_files_store_or_on_the_bus(
     lattice.start_host_with("a", &["--log", "trace"]);
     lattice.wait_for_hosts(1);
     let (heard, postgres) = (tap(&lattice), Postgres::start());
-    let put = ["secret", "put", "password", "--for", "sql-builtin,sql-process"];
+    let put = ["secret", "put", "password", "--for", "sql-builtin,sql-process", "--all-hosts"];
     let mut said = vec![lattice.run_with_input(&put, Postgres::PASSWORD.as_bytes())];
     let url = format!("url={}", postgres.url());
     said.push(lattice.run(&["config", "put", "database", "backend=postgres", &url, TABLE]));

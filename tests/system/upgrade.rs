@@ -11,6 +11,9 @@ use crate::support::load::Load;
 use crate::support::registry::Registry;
 use crate::support::{process, wait};
 
+/// The programs of the archives here become another one, which a confined provider may not.
+const UNCONFINED: &[&str] = &["--provider-confine", "off"];
+
 /// So many requests before, between and after upgrades.
 const SOME: usize = 50;
 
@@ -116,7 +119,7 @@ fn push(lattice: &Lattice, registry: &Registry, version: &str) -> String {
 
 #[test]
 fn a_new_tag_takes_over_and_one_that_does_not_work_leaves_the_old_one_going() {
-    let (lattice, registry) = (Lattice::one_box(&[]), Registry::start());
+    let (lattice, registry) = (Lattice::one_box(UNCONFINED), Registry::start());
     let [first, second, broken] = ["1.0.0", "1.1.0", "broken"].map(|version| push(&lattice, &registry, version));
     lattice.run(&["start", "provider", "kv", &first]);
     count(&lattice);
@@ -140,7 +143,7 @@ fn a_new_tag_takes_over_and_one_that_does_not_work_leaves_the_old_one_going() {
 
 #[test]
 fn an_application_has_its_provider_upgraded_in_place() {
-    let (lattice, registry) = (Lattice::one_box(&[]), Registry::start());
+    let (lattice, registry) = (Lattice::one_box(UNCONFINED), Registry::start());
     let [first, second, broken] = ["1.0.0", "1.1.0", "broken"].map(|version| push(&lattice, &registry, version));
     let write = |version: &str, image: &str| {
         App::example(&lattice, "counter", &["wasi:keyvalue/*"])

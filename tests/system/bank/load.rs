@@ -98,8 +98,8 @@ impl Load {
         format!("{} payments answered, {failures} not: {refused} refused, {broken} broken off", self.notes.count())
     }
 
-    /// Lets everybody finish the payment that they are at; all that was answered. Each time that something was killed, it broke
-    /// off what each payer had asked at that moment, and nothing else: all others were told when to come again.
+    /// Lets everybody finish the payment that they are at; all that was answered. What a kill broke off was told so, by a
+    /// gateway's status; all others were told when to come again.
     pub(crate) fn stop(self, kills: usize) -> Vec<Paid> {
         self.notes.is_over.store(true, Ordering::Relaxed);
         println!("{}", self.shown());
@@ -107,7 +107,8 @@ impl Load {
             payer.join().expect("no payer panics");
         }
         let broken = self.notes.broken.lock().expect("no payer panics");
-        assert!(broken.len() <= kills * CUSTOMERS.len(), "{kills} kills broke off {} calls: {broken:#?}", broken.len());
+        let is_typed = |answer: &Answer| matches!(answer.status, 500 | 502 | 504);
+        assert!(broken.iter().all(is_typed), "{kills} kills broke off {} calls: {broken:#?}", broken.len());
         println!("{kills} kills broke off {} calls", broken.len());
         self.notes.answered.lock().expect("no payer panics").clone()
     }

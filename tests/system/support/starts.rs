@@ -9,7 +9,8 @@ use super::wait;
 pub(crate) fn all(lattice: &Lattice) -> BTreeMap<String, usize> {
     let mut starts = BTreeMap::new();
     for (number, server) in lattice.servers.iter().enumerate() {
-        for line in server.output().lines().filter(|line| line.contains(" started ")) {
+        for line in server.output().lines().filter(|line| line.contains(" started ") && !line.contains(" not started "))
+        {
             let id = line.split_whitespace().find(|word| word.contains("_id=")).expect("what started has an id");
             *starts.entry(format!("host {number} {id}")).or_default() += 1;
         }

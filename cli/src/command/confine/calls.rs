@@ -89,11 +89,8 @@ pub(super) fn missing() -> Option<&'static str> {
     (!is_there).then_some("seccomp filters (calls to the kernel; CONFIG_SECCOMP_FILTER)")
 }
 
-/// Has the kernel refuse these calls, and sockets of other `families`, to this process from now on, where it can.
+/// Has the kernel refuse these calls, and sockets of other `families`, to this process from now on.
 pub(super) fn refuse(families: &[i32]) -> anyhow::Result<()> {
-    if missing().is_some() {
-        return Ok(());
-    }
     for filter in filters(std::process::id(), families).context("make the filter of calls")? {
         apply_filter(&filter).context("filter calls")?;
     }
