@@ -60,7 +60,7 @@ fn one_connection_takes_a_thousand_requests_to_actors_of_both_versions() {
         let ask = |n: usize| {
             let (mut sender, lattice) = (sender.clone(), &lattice);
             async move {
-                let path = format!("/{}/{n}", if n % 2 == 0 { "echo" } else { "hello-async" });
+                let path = format!("/{}/{n}", if n.is_multiple_of(2) { "echo" } else { "hello-async" });
                 let asked = post(lattice, &path, Full::from(path.clone()));
                 let response = sender.send_request(asked).await.expect("answered");
                 assert_eq!((response.status(), response.version()), (StatusCode::OK, Version::HTTP_2));
