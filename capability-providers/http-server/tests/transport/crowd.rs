@@ -96,6 +96,7 @@ async fn ask_steadily(server: &Server, answered: &mut usize) {
     let mut sender = speak(server.connect().await).await;
     loop {
         ticks.tick().await;
+        sender.ready().await.expect("it is open");
         let response = timeout(PATIENCE, sender.send_request(get("/"))).await.expect("an answer").expect("no error");
         assert_eq!(response.status(), StatusCode::OK);
         response.into_body().collect().await.expect("a body");
