@@ -70,7 +70,10 @@ fn secrets(lattice: &Lattice) -> Vec<PathBuf> {
             if path.is_dir() && !path.ends_with("cache") {
                 folders.push(path.clone());
             }
-            found.push(path);
+            // Names of sockets have the mark in them that stands between names in a config.
+            if !path.to_string_lossy().contains(':') {
+                found.push(path);
+            }
         }
     }
     assert!(found.iter().any(|path| path.ends_with("keys")), "{found:?}");
@@ -116,7 +119,11 @@ fn a_provider_reaches_nothing_of_its_host_nor_of_others() {
     }
     assert_eq!((&*others["variables"], &*others["arguments"]), ("TMPDIR", ""));
     let attempts = others.iter().filter(|(attempt, _)| !["variables", "arguments"].contains(&attempt.as_str()));
-    let reached: Vec<_> = attempts.clone().filter(|(_, outcome)| *outcome != "PermissionDenied").collect();
+    let reached: Vec<_> = attempts
+        .clone()
+        // A program that runs is written to by nobody.
+        .filter(|(_, outcome)| !["PermissionDenied", "ExecutableFileBusy"].contains(&outcome.as_str()))
+        .collect();
     assert!(reached.is_empty(), "{reached:#?}");
     assert!(attempts.count() > 40, "the attack was one: {others:#?}");
     assert_eq!(lattice.get("/a").0, 200);
