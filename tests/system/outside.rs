@@ -10,7 +10,6 @@ use http::{Method, Response};
 use http_body_util::{BodyExt as _, Full};
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpListener;
 
 use crate::support::app::App;
@@ -82,57 +81,6 @@ fn an_actor_asks_a_server_that_its_link_grants_and_no_other() {
         other => Err(format!("{other:?}")),
     });
     assert_eq!(connections.load(Ordering::Relaxed), before, "nobody was asked any more");
-}
-
-/// A server that hangs up on two of three `GET`s and on every `POST`, before it says anything; how many of each came.
-fn flaky(lattice: &Lattice) -> (SocketAddr, Arc<[AtomicUsize; 2]>) {
-    let listener = lattice.runtime.block_on(TcpListener::bind("127.0.0.1:0")).expect("a free port");
-    let address = listener.local_addr().expect("bound");
-    let came: Arc<[AtomicUsize; 2]> = Arc::default();
-    let count = came.clone();
-    lattice.runtime.spawn(async move {
-        loop {
-            let (mut stream, _) = listener.accept().await.expect("accepts");
-            let mut head = Vec::new();
-            while !head.ends_with(b"\r\n\r\n") {
-                match stream.read_u8().await {
-                    Ok(byte) => head.push(byte),
-                    Err(_) => break,
-                }
-            }
-            let is_post = head.starts_with(b"POST");
-            let nth = count[usize::from(is_post)].fetch_add(1, Ordering::SeqCst);
-            if !is_post && nth % 3 == 2 {
-                let said = b"HTTP/1.1 200 OK\r\ncontent-length: 5\r\nconnection: close\r\n\r\nthere";
-                stream.write_all(said).await.expect("it listens");
-            }
-        }
-    });
-    (address, came)
-}
-
-#[test]
-fn a_flaky_server_is_asked_again_as_the_policy_of_the_link_says() {
-    const LINK: &str = "            namespace: wasi\n            package: http\n            interfaces: [client]\n";
-    const CAREFUL: &str = "            source: { config: [ { name: careful, properties: { retries: \"3\" } } ] }\n";
-    let lattice = Lattice::one_box(&[]);
-    let (outside, came) = flaky(&lattice);
-    let counted = || [0, 1].map(|kind: usize| came[kind].load(Ordering::SeqCst));
-    let manifest = App::example(&lattice, "proxy", &IMPORTS)
-        .with("127.0.0.1:8000", &outside.to_string())
-        .with(LINK, &format!("{CAREFUL}{LINK}"))
-        .write();
-    lattice.run(&["app", "deploy", path(&manifest), "--wait"]);
-    assert_eq!(lattice.until_ok("/"), "there");
-    let [before, _] = counted();
-    // Few: all retries together are at most a fifth of the calls, beyond what the link has to begin with.
-    for _ in 0..2 {
-        assert_eq!(lattice.get("/"), (200, "there".to_owned()));
-    }
-    assert_eq!(counted()[0] - before, 6, "the third try of each is answered");
-    let posting = client::request(lattice.address, Method::POST, "/", Bytes::from_static(b"pay"));
-    let (status, _) = lattice.runtime.block_on(posting).expect("an answer");
-    assert_eq!((status, counted()[1]), (502, 1), "what may have had an effect is not sent twice");
 }
 
 #[test]
