@@ -9,6 +9,7 @@ mod capacity;
 pub mod config;
 pub mod control;
 pub mod error;
+mod held;
 pub mod host;
 pub mod inspect;
 mod kept;

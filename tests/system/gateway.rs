@@ -62,7 +62,10 @@ fn nats_clients_reach_each_other_over_the_bus() {
     let lattice = Lattice::one_box(&[]);
     lattice.runtime.block_on(async {
         let (one, two) = (connect(lattice.data()).await, connect(lattice.data()).await);
-        let mut work = two.queue_subscribe("work.*", "workers".to_owned()).await.expect("subscribed");
+        let mut members = Vec::new();
+        for _ in 0..2 {
+            members.push(two.queue_subscribe("work.*", "workers".to_owned()).await.expect("subscribed"));
+        }
         let mut all = two.subscribe("work.>").await.expect("subscribed");
         two.flush().await.expect("flushed");
 
@@ -72,9 +75,10 @@ fn nats_clients_reach_each_other_over_the_bus() {
             let payload = n.to_string();
             one.publish_with_headers(format!("work.{n}"), headers.clone(), payload.into()).await.expect("taken");
         }
+        let mut work = futures::stream::select_all(members);
         let mut subjects = BTreeSet::new();
         for _ in 0..20 {
-            let message = next(&mut work).await;
+            let message = timeout(wait::SOON, work.next()).await.expect("a message comes").expect("open");
             assert_eq!(message.headers.expect("they came along").get("Order").map(|it| it.as_str()), Some("7"));
             assert!(subjects.insert(message.subject.to_string()), "{} came twice", message.subject);
             next(&mut all).await;

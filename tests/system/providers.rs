@@ -118,6 +118,10 @@ fn a_new_provider_builds_passes_its_test_and_answers_an_actor() {
     lattice.run(&["start", "actor", "passer", path(&actor)]);
     let greeted = lattice.run(&["call", "passer", &format!("{greeter}.greet(\"Ada\")")]);
     assert_eq!(greeted.trim(), "\"Hi, Ada\"");
+    lattice.run(&["config", "put", "empty", "greeting="]);
+    let bad = ["link", "put", "passer", "price-list", greeter, "--name", "bad", "--target-config", "empty"];
+    let error = lattice.try_run(&bad).refused();
+    assert!(error.contains("greeting") && error.contains("Hello"), "it names key and example: {error}");
 }
 
 /// An actor that asks the template's provider what it is asked itself.

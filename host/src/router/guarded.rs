@@ -1,17 +1,14 @@
 //! Calls over links with a policy: the router's way with a guard around each attempt.
 
-use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
 
-use bytes::Bytes;
-use http_body::{Frame, SizeHint};
 use tokio::time::Instant;
 use trellis_lattice::body::Body;
 use trellis_lattice::error::CallError;
 use trellis_lattice::message::invocation::{self, Answer, Invocation};
 
 use super::{Router, Way, nobody_runs};
+use crate::held;
 use crate::resilience::{Guard, Nature, Place};
 use crate::runtime::value::Args;
 
@@ -65,34 +62,7 @@ impl Router {
 
 /// The answer, which keeps the call's place while its body is read.
 fn holding(answer: Answer<Args>, place: Place) -> Answer<Args> {
-    let body = match answer.body {
-        Body::Stream(_) => Body::stream(Holding { body: answer.body, _place: place }),
-        body => body,
-    };
-    Answer { value: answer.value, body }
-}
-
-/// A body that holds the place of its call.
-struct Holding {
-    body: Body,
-    _place: Place,
-}
-
-impl http_body::Body for Holding {
-    type Data = Bytes;
-    type Error = CallError;
-
-    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, CallError>>> {
-        Pin::new(&mut self.body).poll_frame(cx)
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.body.is_end_stream()
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        self.body.size_hint()
-    }
+    Answer { value: answer.value, body: held::until_read(answer.body, place) }
 }
 
 /// A call with an idempotency key may be repeated, and an HTTP request by its method (RFC 9110, 9.2.2).

@@ -2,17 +2,15 @@
 //! handed over from one process to another.
 
 use std::collections::{HashMap, HashSet};
-use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
 
-use bytes::Bytes;
-use http_body::{Frame, SizeHint};
 use tokio::sync::watch;
 use tokio::time::{Instant, timeout_at};
 use trellis_lattice::error::CallError;
 use trellis_lattice::id::{EntityId, LinkName};
 use trellis_provider_sdk::{ActiveLink, Body};
+
+use crate::held;
 
 /// The source of calls and the name of the link. A source may have links of that name for several packages; they wait
 /// for each other.
@@ -114,39 +112,13 @@ pub(super) struct Pass {
 impl Pass {
     /// The call is under way until `body`, which came with its answer, was read or dropped.
     pub(super) fn until_read(self, body: Body) -> Body {
-        match body {
-            Body::Empty | Body::Bytes(_) => body,
-            Body::Stream(_) => Body::stream(Passing { body, _pass: self }),
-        }
+        held::until_read(body, self)
     }
 }
 
 impl Drop for Pass {
     fn drop(&mut self) {
         self.gate.leave(&self.key);
-    }
-}
-
-/// A body that a call is under way with.
-struct Passing {
-    body: Body,
-    _pass: Pass,
-}
-
-impl http_body::Body for Passing {
-    type Data = Bytes;
-    type Error = CallError;
-
-    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, CallError>>> {
-        Pin::new(&mut self.body).poll_frame(cx)
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.body.is_end_stream()
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        self.body.size_hint()
     }
 }
 
