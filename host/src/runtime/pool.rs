@@ -98,6 +98,9 @@ fn config(kind: EngineKind, instances: u32) -> Config {
     config
 }
 
+/// What is dirty of a memory is set back in place, up to `linear_memory_keep_resident`. From Linux 6.7 on the kernel says
+/// which pages those are (PAGEMAP_SCAN); before it, wasmtime takes the lowest for them, which of a Rust guest are the
+/// unused end of its stack: its other pages are unmapped then, and faulted in by each call.
 fn pool(kind: EngineKind, instances: u32) -> PoolingAllocationConfig {
     let stacks = match kind {
         EngineKind::Plain => instances,
@@ -117,7 +120,7 @@ fn pool(kind: EngineKind, instances: u32) -> PoolingAllocationConfig {
         .table_keep_resident(16 << 10)
         .async_stack_keep_resident(64 << 10)
         .max_unused_warm_slots(100)
-        .pagemap_scan(Enabled::No);
+        .pagemap_scan(Enabled::Auto);
     pool
 }
 
