@@ -3,9 +3,11 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
+use tokio::time::timeout;
 use trellis_lattice::id::EntityId;
 use trellis_lattice::message::command::{ScaleComponent, StartProvider};
 
@@ -78,6 +80,9 @@ impl Assignment {
     }
 }
 
+/// How long a change waits for others: actors are started by the dozen, and each write waits for the disk.
+const GATHERING: Duration = Duration::from_millis(20);
+
 /// Writes assignments to a file, on a task of its own; of several that wait the last is written.
 #[derive(Debug)]
 pub(crate) struct Writer {
@@ -115,6 +120,7 @@ impl Drop for Writer {
 
 async fn write_each(file: PathBuf, mut changes: watch::Receiver<Option<Arc<Assignment>>>) {
     while changes.changed().await.is_ok() {
+        let _ = timeout(GATHERING, async { while changes.changed().await.is_ok() {} }).await;
         let Some(assignment) = changes.borrow_and_update().clone() else { continue };
         let file = file.clone();
         let write = move || write_atomically(&file, &kept::encode(&*assignment));
