@@ -134,7 +134,7 @@ impl Messaging {
     /// # Errors
     /// `Config` for a key that is wrong.
     pub fn start(environment: Environment) -> Result<Self, LinkError> {
-        let config = ProviderConfig::parse(&environment.config)?;
+        let config = ProviderConfig::of(&environment)?;
         let transforms = config.transforms.clone();
         let brokers = Arc::new(Brokers { environment: environment.clone(), config, queues: Mutex::default() });
         let handlers = Arc::new(Mutex::new(Handlers::new()));
