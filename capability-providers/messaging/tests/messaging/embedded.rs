@@ -52,6 +52,7 @@ async fn a_provider_with_transforms_gives_its_file_to_the_one_that_takes_its_pla
         old.provider.link_up(link).await.expect("the file is free");
     }
     until_transformed(&sender, &mut audit, "third").await;
+    old.provider.drain(Duration::from_secs(5)).await;
 }
 
 /// Sends `body` until it has come by way of the transform, which may not be established yet.
