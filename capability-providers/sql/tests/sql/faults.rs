@@ -193,7 +193,7 @@ async fn a_full_disk_fails_the_change_and_is_used_again_when_there_is_room() {
 async fn a_server_whose_disk_is_full_refuses_the_change_and_is_used_again_when_there_is_room() {
     let backend = Backend::sqlite();
     let (server, disk) = Server::start_on_small_disk(64);
-    let actor = linked(&backend, &server, "full").await;
+    let actor = linked(&backend, &server, "crammed").await;
     let other = backend.actor("file").await;
     actor.execute("create table t (a bytea)", &[]).await.unwrap();
     // Otherwise what is all the same would take no room.
