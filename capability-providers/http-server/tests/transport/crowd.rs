@@ -69,7 +69,7 @@ async fn connect(server: SocketAddr, nth: usize) -> TcpStream {
 }
 
 /// Is slow until the server has had enough.
-async fn dawdle(mut stream: TcpStream, slow: Slow) {
+async fn dawdle(mut stream: TcpStream, slow: Slow, offset: Duration) {
     let head = match slow {
         Slow::Head => "GET / HTTP/1.1\r\nHost: a\r\nX: ",
         Slow::Body => "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 100000\r\n\r\n",
@@ -78,6 +78,8 @@ async fn dawdle(mut stream: TcpStream, slow: Slow) {
     if stream.write_all(head.as_bytes()).await.is_err() {
         return;
     }
+    // Not all in the same moment: their work would be what is measured.
+    sleep(offset).await;
     loop {
         sleep(Duration::from_secs(1)).await;
         let goes_on = match slow {
@@ -130,7 +132,7 @@ async fn a_crowd_of_slow_connections_is_gone_in_time_and_others_are_served() {
         let stream = connect(server.address(), nth).await;
         crowd.spawn(async move {
             let begun = Instant::now();
-            dawdle(stream, slow).await;
+            dawdle(stream, slow, Duration::from_millis(u64::try_from(nth % 1_000).unwrap())).await;
             (slow, begun.elapsed())
         });
     }
