@@ -108,6 +108,13 @@ impl NativeArgs {
             Level::Require => Confinement::Require,
         };
         let groups = tell(confinement, confine::missing(), control_group::parents())?;
+        if groups.is_empty() && self.provider_user.is_none() && rustix::process::geteuid().is_root() {
+            // The kernel holds a superuser to no number of threads.
+            tracing::warn!(
+                "threads of providers are not bounded: this host is root and can make no control groups; \
+                 --provider-user gives them a user whose threads are counted"
+            );
+        }
         // A provider has another working directory.
         let absolute =
             |paths: Vec<PathBuf>| -> std::io::Result<Vec<PathBuf>> { paths.iter().map(std::path::absolute).collect() };

@@ -13,6 +13,10 @@ use http_body_util::combinators::UnsyncBoxBody;
 
 use crate::error::CallError;
 
+mod loan;
+
+pub use self::loan::Loan;
+
 /// A body. Reading it to its end, or dropping it, are both safe; dropping tells the sender to stop.
 #[derive(Default)]
 pub enum Body {

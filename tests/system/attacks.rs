@@ -180,10 +180,14 @@ const CALLS: &[(&str, u32, u32, &str)] = &[
     ("shared memory", 9, 222, "0, 4096, 3, 0x21, -1, 0"),
 ];
 
+/// What runs it: confined programs may read what the system has, and this is there nearly everywhere.
+const PERL: &str = "/usr/bin/perl";
+
 /// The script that makes them, and writes the number of the error that each comes to.
 fn script(host: u32) -> String {
+    assert!(Path::new(PERL).is_file(), "{PERL} is missing: apt-get install perl");
     let mut script = format!(
-        "#!/usr/bin/perl\nopen(my $out, '>', \"$ENV{{TMPDIR}}/report\") or die $!;\nmy $host = {host};\n\
+        "#!{PERL}\nopen(my $out, '>', \"$ENV{{TMPDIR}}/report\") or die $!;\nmy $host = {host};\n\
          my $zeros = \"\\0\" x 256;\nmy $root = \"/\";\nmy $pidfd = syscall(434, $host, 0);\n"
     );
     for (name, x86_64, aarch64, arguments) in CALLS {
@@ -329,18 +333,28 @@ fn size(folder: &Path) -> u64 {
         .sum()
 }
 
+/// Of 64 it gets no more, or where there is no control group half of what the host's user may have.
+fn takes_threads(lattice: &Lattice) {
+    let output = lattice.servers[0].output();
+    if output.contains("threads of providers are not bounded") {
+        eprintln!("not proven: this host is root and can make no control groups");
+        return;
+    }
+    attack(lattice, "threads", &["attack=threads"]);
+    let taken = report(lattice, "threads", "count");
+    let count: u32 = taken["count"].parse().expect("a number");
+    let most = if output.contains("no control groups") { 8_192 } else { 64 };
+    assert!(count < most && taken["end"] != "done", "{taken:?}");
+    lattice.run(&["stop", "provider", "threads"]);
+}
+
 #[test]
 fn a_provider_that_takes_all_it_can_get_disturbs_nobody() {
     let lattice = neighbourhood("", &["--provider-threads", "64", "--provider-memory", "256", "--provider-disk", "64"]);
     let server = &lattice.servers[0];
     let neighbour = Neighbour::calling(&lattice);
 
-    attack(&lattice, "threads", &["attack=threads"]);
-    let taken = report(&lattice, "threads", "count");
-    let count: u32 = taken["count"].parse().expect("a number");
-    let most = if server.output().contains("no control groups") { 8_192 } else { 64 };
-    assert!(count < most && taken["end"] != "done", "{taken:?}");
-    lattice.run(&["stop", "provider", "threads"]);
+    takes_threads(&lattice);
 
     attack(&lattice, "files", &["attack=files"]);
     let taken = report(&lattice, "files", "count");

@@ -8,6 +8,9 @@ use crate::environment::Environment;
 use crate::workspace::Workspace;
 use crate::{guests, nats, package, postgres, redis, registry, step, test};
 
+/// Where `tests/system/attacks.rs` has its script from.
+const PERL: &str = "/usr/bin/perl";
+
 /// One thing that some command needs.
 struct Check {
     name: &'static str,
@@ -67,6 +70,10 @@ fn checks(workspace: &Workspace, environment: &Environment) -> Vec<Check> {
         true => Ok("installed".to_owned()),
         false => Err("`cargo xtask test` takes `cargo test`; quicker: cargo install cargo-nextest".to_owned()),
     };
+    let perl = match step::output(Command::new(PERL).args(["-e", "print $^V"])) {
+        Ok(version) => Ok(version),
+        Err(_) => Err(format!("{PERL}, by which a test makes calls to the kernel: apt-get install perl")),
+    };
     let built = match workspace.trellis().metadata() {
         Ok(metadata) => Ok(format!("{} ({} MB)", workspace.trellis().display(), metadata.len() / 1_000_000)),
         Err(_) => Err("cargo build --release -p trellis".to_owned()),
@@ -81,6 +88,8 @@ fn checks(workspace: &Workspace, environment: &Environment) -> Vec<Check> {
         Check { name: "redis-server", found: redis, need: Need::Helpful },
         Check { name: "docker-registry", found: registry, need: Need::Helpful },
         Check { name: "postgresql", found: postgres, need: Need::Helpful },
+        Check { name: "perl", found: perl, need: Need::Helpful },
+        program("pgrep", "a test finds the processes of a database by it: apt-get install procps", Need::Helpful),
         Check { name: "cargo-nextest", found: nextest, need: Need::Helpful },
         program("wasmtime", "`cargo xtask bench` then leaves out `wasmtime serve`", Need::Helpful),
         Check { name: "trellis", found: built, need: Need::Helpful },

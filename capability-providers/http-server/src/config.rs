@@ -14,7 +14,7 @@ use crate::route::Pattern;
 use crate::tls::Files;
 
 /// The keys of the provider.
-const PROVIDER_KEYS: [&str; 10] = [
+const PROVIDER_KEYS: [&str; 11] = [
     "address",
     "default_address",
     "header_timeout",
@@ -22,6 +22,7 @@ const PROVIDER_KEYS: [&str; 10] = [
     "max_connections",
     "max_connections_per_peer",
     "min_rate",
+    "ready",
     "stall_timeout",
     "tls_cert",
     "tls_key",
@@ -70,6 +71,8 @@ const COUNT: Form<usize> = Form {
     parse: |text| text.parse().ok().filter(|n| (1..=1_000_000).contains(n)),
 };
 
+const READY: Form<Ready> = Form { expected: "`one` or `all`", example: "all", parse: ready };
+
 const WEIGHT: Form<u32> = Form {
     expected: "a number from 0 to 1000000",
     example: "90",
@@ -81,6 +84,15 @@ const FILE: Form<PathBuf> = Form {
     example: "/etc/trellis/tls.pem",
     parse: |text| Path::new(text).is_absolute().then(|| text.into()),
 };
+
+/// How many links are to be answered for `/readyz` to be 200.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Ready {
+    /// One: what others lack is for their own clients to notice.
+    One,
+    /// All that take requests, and none that was put may have failed.
+    All,
+}
 
 /// What listeners of a provider bound themselves with.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -95,8 +107,8 @@ pub(crate) struct Limits {
     pub(crate) stall_timeout: Duration,
     /// What a peer has to send or take on average while it is waited for, in a second.
     pub(crate) min_rate_bytes: u64,
-    /// Whether `/livez` and `/readyz` are answered.
-    pub(crate) health: bool,
+    /// What `/readyz` waits for, if it and `/livez` are answered.
+    pub(crate) health: Option<Ready>,
 }
 
 impl Limits {
@@ -125,13 +137,14 @@ impl ProviderConfig {
             Some(address) => Some(address),
             None => optional(config, "default_address", &ADDRESS)?,
         };
+        let ready = optional(config, "ready", &READY)?.unwrap_or(Ready::One);
         let limits = Limits {
             connections: optional(config, "max_connections", &COUNT)?.unwrap_or(10_000),
             connections_per_peer: optional(config, "max_connections_per_peer", &COUNT)?.unwrap_or(1_000),
             header_timeout: optional(config, "header_timeout", &DURATION)?.unwrap_or(Duration::from_secs(10)),
             stall_timeout: optional(config, "stall_timeout", &DURATION)?.unwrap_or(Duration::from_secs(10)),
             min_rate_bytes: optional(config, "min_rate", &BYTE_SIZE)?.unwrap_or(128),
-            health: front::is_on(config, "health")?,
+            health: front::is_on(config, "health")?.then_some(ready),
         };
         let address = address.unwrap_or(SocketAddr::from(([127, 0, 0, 1], 8080)));
         Ok(Self { address, limits, tls: tls(config)? })
@@ -194,6 +207,14 @@ fn host(text: &str) -> Option<String> {
     (labels_are_valid && name.chars().all(valid)).then(|| text.to_ascii_lowercase())
 }
 
+fn ready(text: &str) -> Option<Ready> {
+    match text {
+        "one" => Some(Ready::One),
+        "all" => Some(Ready::All),
+        _ => None,
+    }
+}
+
 fn path(text: &str) -> Option<String> {
     let valid = text.starts_with('/') && text.len() <= 1_024 && text.bytes().all(|b| b.is_ascii_graphic());
     let is_whole = |segment: &str| segment == "*" || !segment.contains('*');
@@ -230,6 +251,7 @@ mod tests {
         }
         assert!(ProviderConfig::parse(&config(&[("max_connections", "0")])).is_err());
         assert!(ProviderConfig::parse(&config(&[("max_connections_per_peer", "0")])).is_err());
+        assert!(ProviderConfig::parse(&config(&[("ready", "most")])).is_err());
         let half = LinkConfig::parse(&config(&[("tls_cert", "/a.pem")])).expect_err("no key").to_string();
         assert!(half.contains("\"tls_key\" is missing"), "{half}");
     }

@@ -1,19 +1,20 @@
 //! Whether the listener is there, and requests have somewhere to go: for who restarts processes and who spreads load.
 
+use std::sync::atomic::Ordering;
+
 use http::{Method, Response, StatusCode};
 use trellis_provider_sdk::Body;
 
 use crate::answer;
+use crate::config::Ready;
 use crate::listener::Shared;
 
 /// The answer to `/livez` and `/readyz`, where they are served; before any link.
 pub(crate) async fn answer(shared: &Shared, method: &Method, path: &str) -> Option<Response<Body>> {
-    if !shared.limits.health || !matches!(*method, Method::GET | Method::HEAD) {
-        return None;
-    }
+    let ready = shared.limits.health.filter(|_| matches!(*method, Method::GET | Method::HEAD))?;
     match path {
         "/livez" => Some(answer::text(StatusCode::OK, "ok\n")),
-        "/readyz" => Some(match why_not_ready(shared).await {
+        "/readyz" => Some(match why_not_ready(shared, ready).await {
             None => answer::text(StatusCode::OK, "ok\n"),
             Some(reason) => answer::text(StatusCode::SERVICE_UNAVAILABLE, reason),
         }),
@@ -21,8 +22,7 @@ pub(crate) async fn answer(shared: &Shared, method: &Method, path: &str) -> Opti
     }
 }
 
-/// Ready is who has one link whose requests are answered: one among many that is not is for its own clients to notice.
-async fn why_not_ready(shared: &Shared) -> Option<&'static str> {
+async fn why_not_ready(shared: &Shared, ready: Ready) -> Option<&'static str> {
     if shared.closing.is_cancelled() {
         return Some("the server is closing\n");
     }
@@ -30,12 +30,20 @@ async fn why_not_ready(shared: &Shared) -> Option<&'static str> {
     if table.is_empty() {
         return Some("no actor is linked\n");
     }
+    if ready == Ready::All && shared.missing.load(Ordering::Acquire) > 0 {
+        return Some("a link is not established\n");
+    }
     for split in table.targets() {
         for route in split.members() {
-            if route.is_answered().await {
-                return None;
+            match (ready, route.is_answered().await) {
+                (Ready::One, true) => return None,
+                (Ready::All, false) => return Some("no host runs one of the actors that are linked\n"),
+                (Ready::One, false) | (Ready::All, true) => {}
             }
         }
     }
-    Some("no host runs any of the actors that are linked\n")
+    match ready {
+        Ready::One => Some("no host runs any of the actors that are linked\n"),
+        Ready::All => None,
+    }
 }

@@ -1,9 +1,10 @@
 //! The listeners of a process: one per address, shared by all providers made by one factory.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::io;
 use std::net::SocketAddr;
 use std::path::Path;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -79,9 +80,14 @@ impl Listeners {
         let address = entry.address;
         for listener in listeners.values_mut() {
             listener.entries.remove(key);
+            listener.missing.remove(key);
         }
         let result = match listeners.get_mut(&address) {
-            Some(listener) => listener.insert(key, entry),
+            Some(listener) => {
+                let result = listener.insert(key, entry);
+                listener.missing.extend(result.is_err().then(|| key.clone()));
+                result
+            }
             None => Listener::open(&entry, limits, inherited).and_then(|mut listener| {
                 listener.insert(key, entry)?;
                 listeners.insert(address, listener);
@@ -96,8 +102,20 @@ impl Listeners {
         let mut listeners = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         for listener in listeners.values_mut() {
             listener.entries.retain(|key, _| !gone(key));
+            listener.missing.retain(|key| !gone(key));
         }
         publish(&mut listeners)
+    }
+
+    /// A link has no route that should have one at `address`. What is to be closed comes back.
+    pub(crate) fn miss(&self, key: &Key, address: SocketAddr) -> Vec<Listener> {
+        let mut unused = self.remove(|other| other == key);
+        let mut listeners = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(listener) = listeners.get_mut(&address) {
+            listener.missing.insert(key.clone());
+        }
+        unused.extend(publish(&mut listeners));
+        unused
     }
 
     /// Where the links of a provider listen that have ended by themselves: none, when all is well.
@@ -118,6 +136,7 @@ impl Listeners {
 fn publish(listeners: &mut HashMap<SocketAddr, Listener>) -> Vec<Listener> {
     for listener in listeners.values_mut().filter(|listener| !listener.entries.is_empty()) {
         listener.divide();
+        listener.shared.missing.store(listener.missing.len(), Ordering::Release);
         let patterns = listener.splits.iter().map(|(pattern, split)| (pattern.clone(), split.clone()));
         listener.shared.table.store(Arc::new(Table::new(patterns)));
         listener.secure();
@@ -133,6 +152,8 @@ pub(crate) struct Shared {
     pub(crate) tls: ArcSwapOption<ServerConfig>,
     /// Limits of each connection.
     pub(crate) limits: Limits,
+    /// How many links should have a route here and have none.
+    pub(crate) missing: AtomicUsize,
     /// Cancelled when no more requests are taken.
     pub(crate) closing: CancellationToken,
 }
@@ -141,6 +162,8 @@ pub(crate) struct Shared {
 pub(crate) struct Listener {
     local: SocketAddr,
     entries: BTreeMap<Key, Entry>,
+    /// Links that were refused a place among them.
+    missing: BTreeSet<Key>,
     splits: HashMap<Pattern, Arc<Split<Arc<Route>>>>,
     shared: Arc<Shared>,
     task: AbortOnDropHandle<()>,
@@ -155,10 +178,12 @@ impl Listener {
             None => (bind(address).map_err(|error| unavailable(address, &error))?, Offer::new(dir, address)),
         };
         let local = listener.local_addr().map_err(|error| unavailable(address, &error))?;
-        let shared = Arc::new(Shared { table: ArcSwap::default(), tls, limits, closing: CancellationToken::new() });
+        let (missing, closing) = (AtomicUsize::new(0), CancellationToken::new());
+        let shared = Arc::new(Shared { table: ArcSwap::default(), tls, limits, missing, closing });
         let task = AbortOnDropHandle::new(tokio::spawn(accept((listener, offer), shared.clone())));
         info!(address = %local, "HTTP server listens");
-        Ok(Self { local, entries: BTreeMap::new(), splits: HashMap::new(), shared, task })
+        let (entries, missing) = (BTreeMap::new(), BTreeSet::new());
+        Ok(Self { local, entries, missing, splits: HashMap::new(), shared, task })
     }
 
     /// Adds a link. Links of one provider that all say a weight share what they have in common.

@@ -122,7 +122,10 @@ impl Provider for HttpServer {
         let key = self.key(link);
         let (unused, result) = match self.entry(link).await {
             Ok(entry) => self.put(&key, entry).await,
-            Err(error) => (self.listeners.remove(|other| *other == key), Err(error)),
+            Err(error) => {
+                let address = LinkConfig::of(link).ok().and_then(|config| config.address);
+                (self.listeners.miss(&key, address.unwrap_or(self.config.address)), Err(error))
+            }
         };
         close(unused, CLOSE_LIMIT).await;
         result

@@ -225,6 +225,34 @@ async fn it_is_ready_while_somebody_answers_the_requests_of_a_link() {
     check(StatusCode::OK, "ok").await;
 }
 
+#[tokio::test]
+async fn with_all_it_is_ready_when_every_link_is_established_and_answered() {
+    let runs = Arc::new(AtomicBool::new(false));
+    let is_running = runs.clone();
+    let calls = caller_where(naming(), move |link| link.as_str() != "late" || is_running.load(Ordering::SeqCst));
+    let server = Server::calling(calls, &[("health", "on"), ("ready", "all")]);
+    let check = async |expected: StatusCode, reason: &str| {
+        let (status, _, body) = server.ask(Method::GET, "/readyz", &[]).await;
+        assert!(status == expected && body.contains(reason), "{status}: {body}");
+    };
+    server.put("default", &[]).await;
+    check(StatusCode::OK, "ok").await;
+    server.put("idle", &[("path", "/idle"), ("weight", "0")]).await;
+    server.put("late", &[("path", "/late")]).await;
+    check(StatusCode::SERVICE_UNAVAILABLE, "no host runs one of").await;
+    runs.store(true, Ordering::SeqCst);
+    check(StatusCode::OK, "ok").await;
+    for refused in [&[("path", "/late")][..], &[("path", "/new"), ("tls_cert", "/no.pem"), ("tls_key", "/no.pem")]] {
+        server.provider.link_up(&named("new", refused)).await.expect_err("it cannot be");
+        check(StatusCode::SERVICE_UNAVAILABLE, "a link is not established").await;
+        server.put("new", &[("path", "/new")]).await;
+        check(StatusCode::OK, "ok").await;
+    }
+    server.provider.link_up(&named("new", &[("path", "/late")])).await.expect_err("another link has these requests");
+    server.provider.link_down(&named("new", &[])).await;
+    check(StatusCode::OK, "ok").await;
+}
+
 /// What was logged in this thread.
 #[derive(Clone, Default)]
 struct Log(Arc<Mutex<Vec<u8>>>);

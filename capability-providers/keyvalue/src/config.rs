@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use trellis_provider_sdk::config::{BYTE_SIZE, DURATION, Form, known, known_of_link, optional};
+use trellis_provider_sdk::config::{BYTE_SIZE, DURATION, Form, known, known_of_link, optional, with_secrets};
 use trellis_provider_sdk::{ActiveLink, LinkError, Secret, StringMap};
 
 use crate::scope::Scope;
@@ -23,6 +23,9 @@ const KEYS: [&str; 13] = [
     "url",
     "username",
 ];
+
+/// Those of them that may be secrets.
+const SECRETS: [&str; 3] = ["password", "token", "url"];
 
 const BACKEND: Form<Kind> = Form { expected: "`embedded`, `redis` or `nats`", example: "redis", parse: kind };
 
@@ -124,10 +127,10 @@ pub(crate) struct Stream {
 }
 
 impl LinkConfig {
-    /// Reads that of `link`, whose keys go before those of the provider.
+    /// Reads that of `link`, whose keys go before those of the provider, and its secrets before both.
     pub(crate) fn of(provider: &StringMap, link: &ActiveLink) -> Result<Self, LinkError> {
         known_of_link(link, &KEYS)?;
-        Self::parse(provider, &link.config)
+        Self::parse(provider, &with_secrets(link.config.clone(), &link.secrets, &SECRETS)?)
     }
 
     /// Reads that of a provider, which holds for links that say nothing else.

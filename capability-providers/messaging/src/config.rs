@@ -5,8 +5,8 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use trellis_provider_sdk::config::{BYTE_SIZE, DURATION, Form, known, known_of_link, optional, required};
-use trellis_provider_sdk::{ActiveLink, LinkError, Secret, StringMap};
+use trellis_provider_sdk::config::{BYTE_SIZE, DURATION, Form, known, known_of_link, optional, required, with_secrets};
+use trellis_provider_sdk::{ActiveLink, Environment, LinkError, Secret, StringMap};
 
 use crate::subject::{self, Pattern};
 use crate::transform::{self, Transform};
@@ -37,6 +37,9 @@ const KEYS: [&str; 20] = [
 
 /// The keys that only the provider has.
 const PROVIDER_KEYS: [&str; 3] = ["max_bytes", "max_messages", "transform"];
+
+/// Those of links that may be secrets.
+const SECRETS: [&str; 2] = ["cluster_uris", "nkey_seed"];
 
 const BACKEND: Form<Backend> =
     Form { expected: "`embedded`, `nats` or `jetstream`", example: "jetstream", parse: backend };
@@ -143,12 +146,12 @@ pub(crate) struct QueueLimits {
     pub(crate) max_bytes: u64,
 }
 
-/// The config of `link` over that of its provider.
+/// The config of `link` over that of its provider, and its secrets over both.
 pub(crate) fn merged(provider: &StringMap, link: &ActiveLink) -> Result<StringMap, LinkError> {
     known_of_link(link, &KEYS)?;
     let mut config = provider.clone();
     config.extend(link.config.clone());
-    Ok(config)
+    with_secrets(config, &link.secrets, &SECRETS)
 }
 
 /// The config of a link by which an actor sends.
@@ -214,8 +217,12 @@ pub(crate) struct ProviderConfig {
 }
 
 impl ProviderConfig {
-    /// Reads it.
-    pub(crate) fn parse(config: &StringMap) -> Result<Self, LinkError> {
+    /// Reads that of a provider, and its secrets over it.
+    pub(crate) fn of(environment: &Environment) -> Result<Self, LinkError> {
+        Self::parse(&with_secrets(environment.config.clone(), &environment.secrets, &SECRETS)?)
+    }
+
+    fn parse(config: &StringMap) -> Result<Self, LinkError> {
         known(config, &[&KEYS[..], &PROVIDER_KEYS].concat())?;
         let limits = QueueLimits {
             max_messages: optional(config, "max_messages", &COUNT)?.unwrap_or(100_000),
@@ -274,9 +281,10 @@ fn broker(config: &StringMap) -> Result<BrokerConfig, LinkError> {
         return Ok(BrokerConfig::Embedded);
     }
     let server = ServerConfig {
-        servers: required(config, "cluster_uris", &SERVERS)?,
+        servers: hidden(config, "cluster_uris", &SERVERS)?
+            .ok_or_else(|| wrong("cluster_uris", "is missing", &SERVERS))?,
         credentials_file: optional(config, "credentials_file", &FILE)?,
-        nkey_seed: secret(config, "nkey_seed")?,
+        nkey_seed: hidden(config, "nkey_seed", &NKEY)?,
         tls_ca: optional(config, "tls_ca", &FILE)?,
     };
     if backend == Backend::Nats {
@@ -312,12 +320,9 @@ fn redelivery(config: &StringMap, subscriptions: &[Pattern]) -> Result<Redeliver
 }
 
 /// As `optional`, but what is there is not shown.
-fn secret(config: &StringMap, key: &str) -> Result<Option<Secret>, LinkError> {
+fn hidden<T>(config: &StringMap, key: &str, form: &Form<T>) -> Result<Option<T>, LinkError> {
     let Some(text) = config.get(key) else { return Ok(None) };
-    match (NKEY.parse)(text.trim()) {
-        Some(seed) => Ok(Some(seed)),
-        None => Err(wrong(key, "is none", &NKEY)),
-    }
+    (form.parse)(text.trim()).map(Some).ok_or_else(|| wrong(key, "is not of that form", form))
 }
 
 fn wrong<T>(key: &str, problem: &str, form: &Form<T>) -> LinkError {
@@ -391,7 +396,7 @@ fn replicas(text: &str) -> Option<usize> {
 #[cfg(test)]
 mod tests {
     use super::{BrokerConfig, ConsumerConfig, HandlerConfig, KEYS, Order, PROVIDER_KEYS, ProviderConfig, merged};
-    use trellis_provider_sdk::testing::{as_source, config, documented_keys, link};
+    use trellis_provider_sdk::testing::{as_source, config, documented_keys, link, with_secrets};
     use trellis_provider_sdk::{LinkError, StringMap};
 
     fn handler(pairs: &[(&str, &str)]) -> Result<HandlerConfig, LinkError> {
@@ -431,6 +436,21 @@ mod tests {
         let lossy = handler(&[("max_deliver", "3")]).expect_err("nowhere to go").to_string();
         assert!(lossy.contains("dead_letter") && lossy.contains("lost"), "{lossy}");
         assert!(ProviderConfig::parse(&config(&[("transform", "a -> a")])).is_err());
+    }
+
+    #[test]
+    fn a_server_may_be_a_secret_of_the_link_and_is_not_shown() {
+        let of = |url: &str| {
+            let link = as_source(link("m", "a", &["wasmcloud:messaging/handler"]), &[("cluster_uris", "nats://a")]);
+            let config = merged(&StringMap::new(), &with_secrets(link, &[("cluster_uris", url)])).expect("known");
+            ConsumerConfig::parse(&config).map(|config| config.broker)
+        };
+        match of("nats://ada:hunter2@b") {
+            Ok(BrokerConfig::Nats(server)) => assert_eq!(server.servers, ["nats://ada:hunter2@b"]),
+            other => panic!("{other:?}"),
+        }
+        let error = of("http://ada:hunter2@b").expect_err("no nats-server").to_string();
+        assert!(error.contains("cluster_uris") && !error.contains("hunter2"), "{error}");
     }
 
     #[test]

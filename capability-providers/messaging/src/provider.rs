@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use async_trait::async_trait;
-use tokio::sync::Mutex;
+use tokio::sync::{Mutex, Notify};
 use tokio::time::{Instant, sleep};
 use tokio_util::task::AbortOnDropHandle;
 use tracing::{info, warn};
@@ -35,7 +35,8 @@ const CLOSE_LIMIT: Duration = Duration::from_secs(2);
 /// How often it is looked whether a file is free.
 const LOOK: Duration = Duration::from_millis(5);
 
-/// How often transforms are tried whose broker cannot be reached.
+/// How often transforms are tried whose broker cannot be reached, and how long another process has to take the file that
+/// they have given back.
 const TRY_EVERY: Duration = Duration::from_secs(1);
 
 /// Makes messaging providers.
@@ -53,11 +54,14 @@ pub struct Messaging {
     consumers: ArcSwap<Consumers>,
     /// Links come one at a time, but a drain may come meanwhile.
     handlers: Arc<Mutex<Handlers>>,
+    /// Told when transforms have given their queue back, and are to try again.
+    resting: Arc<Notify>,
     _transforms: Option<AbortOnDropHandle<()>>,
 }
 
 /// A subscription that is fed to a sink.
 struct Handler {
+    is_embedded: bool,
     broker: Arc<dyn Broker>,
     lanes: Arc<Lanes>,
     feed: Feed,
@@ -66,6 +70,7 @@ struct Handler {
 impl Handler {
     /// `name` is the group of those that name none.
     async fn open(config: HandlerConfig, broker: Arc<dyn Broker>, sink: Sink, name: String) -> Result<Self, LinkError> {
+        let is_embedded = matches!(config.broker, BrokerConfig::Embedded);
         let delivery = config.delivery;
         let subscription = Subscription {
             patterns: config.subscriptions,
@@ -76,7 +81,7 @@ impl Handler {
         };
         let lanes = Lanes::open(sink, delivery.redelivery, broker.clone(), delivery.max_in_flight);
         let feed = broker.subscribe(&subscription, &lanes).await?;
-        Ok(Self { broker, lanes, feed })
+        Ok(Self { is_embedded, broker, lanes, feed })
     }
 
     async fn close(self, limit: Duration) {
@@ -110,15 +115,12 @@ impl Brokers {
         Ok(queues.insert(opened).clone())
     }
 
-    /// Gives the file back when nobody has it any more: the process that takes this one's place may wait for it.
-    async fn release(&self, others: usize) {
+    /// Gives the file back, which no link has any more: the process that takes this one's place may wait for it.
+    async fn release(&self) {
         let mut queues = self.queues.lock().await;
         let patience = Instant::now() + CLOSE_LIMIT;
         // What was handed over by the last link gives it back a moment later.
-        while others == 0
-            && queues.as_ref().is_some_and(|queues| Arc::strong_count(queues) > 1)
-            && Instant::now() < patience
-        {
+        while queues.as_ref().is_some_and(|queues| Arc::strong_count(queues) > 1) && Instant::now() < patience {
             sleep(LOOK).await;
         }
         if let Some(unused) = queues.take_if(|queues| Arc::strong_count(queues) == 1) {
@@ -134,15 +136,18 @@ impl Messaging {
     /// # Errors
     /// `Config` for a key that is wrong.
     pub fn start(environment: Environment) -> Result<Self, LinkError> {
-        let config = ProviderConfig::parse(&environment.config)?;
+        let config = ProviderConfig::of(&environment)?;
         let transforms = config.transforms.clone();
         let brokers = Arc::new(Brokers { environment: environment.clone(), config, queues: Mutex::default() });
         let handlers = Arc::new(Mutex::new(Handlers::new()));
-        let key = (environment.id.clone(), LinkName::default());
-        let transforms = transforms.map(|(transforms, handler)| {
-            AbortOnDropHandle::new(tokio::spawn(transform(transforms, handler, key, brokers.clone(), handlers.clone())))
+        let resting = Arc::new(Notify::new());
+        let transforms = transforms.map(|(transforms, config)| {
+            let (brokers, handlers, resting) = (brokers.clone(), handlers.clone(), resting.clone());
+            let transforming =
+                Transforming { transforms, config, key: own_key(&environment), brokers, handlers, resting };
+            AbortOnDropHandle::new(tokio::spawn(transforming.run()))
         });
-        Ok(Self { environment, brokers, consumers: ArcSwap::default(), handlers, _transforms: transforms })
+        Ok(Self { environment, brokers, consumers: ArcSwap::default(), handlers, resting, _transforms: transforms })
     }
 
     /// The config of the provider, and that of the link over it.
@@ -186,6 +191,28 @@ impl Messaging {
         Ok(())
     }
 
+    /// Whether any link has the provider's own queue.
+    async fn has_queue(&self) -> bool {
+        let own = own_key(&self.environment);
+        let handlers = self.handlers.lock().await;
+        let is_handled = handlers.iter().any(|(key, handler)| *key != own && handler.is_embedded);
+        let consumers = self.consumers.load();
+        is_handled || consumers.values().any(|consumer| matches!(consumer.config.broker, BrokerConfig::Embedded))
+    }
+
+    /// Has transforms give back the queue that no link has any more, for a moment: nobody can send to it meanwhile, and a
+    /// process that is to take this one's place can have it.
+    async fn rest(&self) {
+        let transforms = {
+            let mut handlers = self.handlers.lock().await;
+            handlers.extract_if(|key, handler| *key == own_key(&self.environment) && handler.is_embedded).next()
+        };
+        if let Some((_, transforms)) = transforms {
+            transforms.close(CLOSE_LIMIT).await;
+            self.resting.notify_one();
+        }
+    }
+
     async fn remove(&self, link: &ActiveLink) {
         match link.role {
             Role::Target => {
@@ -207,36 +234,48 @@ impl Messaging {
     }
 }
 
-/// Subscribes for transforms as soon as their broker can be reached.
-async fn transform(
+/// Under which transforms stand among the handlers: no link leads from a provider to itself.
+fn own_key(environment: &Environment) -> (EntityId, LinkName) {
+    (environment.id.clone(), LinkName::default())
+}
+
+/// What subscribes for transforms, as soon as their broker can be reached, and again when they were given up.
+struct Transforming {
     transforms: Vec<Transform>,
     config: HandlerConfig,
     key: (EntityId, LinkName),
     brokers: Arc<Brokers>,
     handlers: Arc<Mutex<Handlers>>,
-) {
-    let open = async || {
-        let broker = brokers.open(&config.broker).await?;
-        let sink = Sink::Subjects(transforms.clone(), broker.clone());
-        Handler::open(config.clone(), broker, sink, format!("{}-transform", key.0)).await
-    };
-    let mut told = None;
-    loop {
-        match open().await {
-            Ok(handler) => {
-                info!(provider_id = %key.0, transforms = transforms.len(), "transforms established");
-                handlers.lock().await.insert(key, handler);
-                return;
-            }
-            Err(error) => {
-                let error = Some(error.to_string());
-                if told != error {
-                    warn!(provider_id = %key.0, error = error.as_deref(), "transforms not established yet");
-                    told = error;
+    resting: Arc<Notify>,
+}
+
+impl Transforming {
+    async fn run(self) {
+        let mut told = None;
+        loop {
+            match self.open().await {
+                Ok(handler) => {
+                    info!(provider_id = %self.key.0, transforms = self.transforms.len(), "transforms established");
+                    self.handlers.lock().await.insert(self.key.clone(), handler);
+                    told = None;
+                    self.resting.notified().await;
+                }
+                Err(error) => {
+                    let error = Some(error.to_string());
+                    if told != error {
+                        warn!(provider_id = %self.key.0, error = error.as_deref(), "transforms not established yet");
+                        told = error;
+                    }
                 }
             }
+            sleep(TRY_EVERY).await;
         }
-        tokio::time::sleep(TRY_EVERY).await;
+    }
+
+    async fn open(&self) -> Result<Handler, LinkError> {
+        let broker = self.brokers.open(&self.config.broker).await?;
+        let sink = Sink::Subjects(self.transforms.clone(), broker.clone());
+        Handler::open(self.config.clone(), broker, sink, format!("{}-transform", self.key.0)).await
     }
 }
 
@@ -268,8 +307,10 @@ impl Provider for Messaging {
 
     async fn link_down(&self, link: &ActiveLink) {
         self.remove(link).await;
-        let others = self.consumers.load().len() + self.handlers.lock().await.len();
-        self.brokers.release(others).await;
+        if !self.has_queue().await {
+            self.rest().await;
+            self.brokers.release().await;
+        }
     }
 
     fn backing(&self, link: &ActiveLink) -> Backing {

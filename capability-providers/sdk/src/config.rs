@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use trellis_lattice::{duration, policy, spelling};
 
-use crate::{ActiveLink, LinkError, Role, Secret, StringMap};
+use crate::{ActiveLink, LinkError, Role, Secret, SecretMap, StringMap};
 
 /// How the value of a key is read, and how an error describes that.
 pub struct Form<T> {
@@ -66,6 +66,20 @@ pub fn optional_secret<T>(link: &ActiveLink, key: &str, form: &Form<T>) -> Resul
 /// `Config` when it is not there, or not of that form.
 pub fn required_secret<T>(link: &ActiveLink, key: &str, form: &Form<T>) -> Result<T, LinkError> {
     optional_secret(link, key, form)?.ok_or_else(|| error(key, "is missing".to_owned(), form))
+}
+
+/// `config` with those of `secrets` over it that `keys` name: what a provider may be told in either way, such as a password
+/// or a URL that holds one. It is a secret itself from then on: errors must not repeat the values of these keys.
+///
+/// # Errors
+/// `Config` when one of them is no text.
+pub fn with_secrets(mut config: StringMap, secrets: &SecretMap, keys: &[&str]) -> Result<StringMap, LinkError> {
+    const TEXT: Form<()> = Form { expected: "a secret that is a text", example: "hunter2", parse: |_| None };
+    for (key, value) in keys.iter().filter_map(|key| Some((*key, secrets.get(*key)?))) {
+        let text = value.as_text().ok_or_else(|| error(key, "holds bytes".to_owned(), &TEXT))?;
+        config.insert(key.to_owned(), text.reveal().to_owned());
+    }
+    Ok(config)
 }
 
 /// Refuses keys of the provider's own config that nobody reads: one that is misspelt would say nothing, and nobody
@@ -147,8 +161,9 @@ fn parse_byte_size(text: &str) -> Option<u64> {
 mod tests {
     use super::{
         BYTE_SIZE, DURATION, Form, known, known_of_link, optional, optional_secret, required, required_secret,
+        with_secrets,
     };
-    use crate::{ActiveLink, StringMap, testing};
+    use crate::{ActiveLink, SecretValue, StringMap, testing};
     use std::fmt::Debug;
     use std::time::Duration;
 
@@ -198,6 +213,18 @@ mod tests {
         }
         let error = required_secret(&link(&[], &[]), "key", &DURATION).expect_err("missing").to_string();
         assert!(error.contains("\"key\" is missing"), "{error}");
+    }
+
+    #[test]
+    fn secrets_go_over_a_config_where_their_keys_are_named() {
+        let config = testing::config(&[("url", "here"), ("password", "old")]);
+        let secrets = [("password", "new"), ("url", "there"), ("other", "x")]
+            .map(|(key, value)| (key.to_owned(), SecretValue::text(value)));
+        let merged = with_secrets(config.clone(), &secrets.into(), &["password", "token"]);
+        assert_eq!(merged, Ok(testing::config(&[("url", "here"), ("password", "new")])));
+        let bytes = [("password".to_owned(), SecretValue::bytes(*b"hunter2"))].into();
+        let error = with_secrets(config, &bytes, &["password"]).expect_err("no text").to_string();
+        assert!(error.contains("\"password\" holds bytes"), "{error}");
     }
 
     #[test]

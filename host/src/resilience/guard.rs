@@ -76,7 +76,7 @@ impl Guard {
         (self.places.in_flight(), self.places.limit())
     }
 
-    /// Whether a call may be tried again at all: whoever asks keeps a copy.
+    /// Whether a call may be tried again at all.
     pub(crate) fn retries(&self) -> bool {
         self.policy.retries.most > 0
     }

@@ -11,6 +11,6 @@ mod places;
 mod table;
 
 pub(crate) use defaults::Defaults;
-pub(crate) use guard::{Guard, Nature};
+pub(crate) use guard::{Guard, Nature, Permit};
 pub(crate) use places::Place;
 pub(crate) use table::Guards;

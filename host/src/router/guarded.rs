@@ -1,15 +1,18 @@
 //! Calls over links with a policy: the router's way with a guard around each attempt.
 
 use std::sync::Arc;
+use std::time::Duration;
 
+use http::StatusCode;
+use http::header::RETRY_AFTER;
 use tokio::time::Instant;
-use trellis_lattice::body::Body;
-use trellis_lattice::error::CallError;
-use trellis_lattice::message::invocation::{self, Answer, Invocation};
+use trellis_lattice::body::Loan;
+use trellis_lattice::error::{CallError, CallErrorKind};
+use trellis_lattice::message::invocation::{self, Answer, Head, Invocation};
 
 use super::{Router, Way, nobody_runs};
 use crate::held;
-use crate::resilience::{Guard, Nature, Place};
+use crate::resilience::{Guard, Nature, Permit, Place};
 use crate::runtime::value::Args;
 
 impl Router {
@@ -23,32 +26,39 @@ impl Router {
         let context = &mut invocation.head.context;
         context.deadline = guard.begin(context.deadline, Instant::now());
         let nature = nature(&invocation);
-        let mut retried = 0;
-        let mut last = None;
+        if !guard.retries() {
+            let permit = guard.admit(invocation.head.context.deadline).await?;
+            return self.permitted(permit, invocation, way).await;
+        }
+        let (mut retried, mut last) = (0, None);
         loop {
             let permit = match guard.admit(invocation.head.context.deadline).await {
                 Ok(permit) => permit,
                 Err(refused) => return Err(last.unwrap_or(refused)),
             };
-            let again = if guard.retries() { copy(&invocation) } else { None };
-            let outcome = self.attempt(invocation, way).await;
-            let place = permit.ended(&outcome);
-            let error = match outcome {
-                Ok(answer) => return Ok(holding(answer, place)),
-                Err(error) => error,
-            };
-            drop(place);
-            let Some(mut again) = again else { return Err(error) };
-            let wait = guard.retry(&error, nature, retried, rand::random());
-            match wait.filter(|wait| *wait < again.head.context.remaining()) {
-                Some(wait) => tokio::time::sleep(wait).await,
-                None => return Err(error),
-            }
+            let (attempt, spare) = Spare::of(invocation);
+            let outcome = self.permitted(permit, attempt, way).await;
+            let wait = failure(&outcome, nature).and_then(|error| guard.retry(&error, nature, retried, rand::random()));
+            let Some(wait) = wait.filter(|wait| *wait < spare.head.context.remaining()) else { return outcome };
+            let Some(next) = spare.next() else { return outcome };
+            // An answer that is not given on gives its place back before the wait.
+            last = outcome.err();
+            tokio::time::sleep(wait).await;
             retried += 1;
-            again.head.id = invocation::new_id();
-            again.head.attempt = again.head.attempt.saturating_add(1);
-            (invocation, last) = (again, Some(error));
+            invocation = next;
         }
+    }
+
+    /// One attempt that was let through.
+    async fn permitted(
+        &self,
+        permit: Permit,
+        invocation: Invocation<Args>,
+        way: Way,
+    ) -> Result<Answer<Args>, CallError> {
+        let outcome = self.attempt(invocation, way).await;
+        let place = permit.ended(&outcome);
+        outcome.map(|answer| holding(answer, place))
     }
 
     async fn attempt(&self, invocation: Invocation<Args>, way: Way) -> Result<Answer<Args>, CallError> {
@@ -74,12 +84,81 @@ fn nature(invocation: &Invocation<Args>) -> Nature {
     }
 }
 
-/// The same for another attempt; `None` when its body can be had only once.
-fn copy(invocation: &Invocation<Args>) -> Option<Invocation<Args>> {
-    let body = match &invocation.body {
-        Body::Empty => Body::Empty,
-        Body::Bytes(bytes) => Body::Bytes(bytes.clone()),
-        Body::Stream(_) => return None,
-    };
-    Some(Invocation { head: invocation.head.clone(), args: invocation.args.clone(), body })
+/// What of an outcome may be tried again: an error; and the answer 503 of HTTP, by which a server says that it has no room
+/// now. What it did before it said so nobody knows.
+fn failure(outcome: &Result<Answer<Args>, CallError>, nature: Nature) -> Option<CallError> {
+    match outcome {
+        Err(error) => Some(error.clone()),
+        Ok(Answer { value: Args::Response(parts), .. })
+            if parts.status == StatusCode::SERVICE_UNAVAILABLE && nature == Nature::Idempotent =>
+        {
+            let seconds = parts.headers.get(RETRY_AFTER).and_then(|value| value.to_str().ok()?.parse().ok());
+            let retry_after = seconds.map(Duration::from_secs);
+            Some(CallError { retry_after, ..CallError::new(CallErrorKind::Overloaded, "the answer was 503") })
+        }
+        Ok(_) => None,
+    }
+}
+
+/// What is kept of an invocation for another attempt.
+struct Spare {
+    head: Head,
+    args: Args,
+    body: Loan,
+}
+
+impl Spare {
+    /// The invocation for one attempt, and what another is made of.
+    fn of(invocation: Invocation<Args>) -> (Invocation<Args>, Self) {
+        let Invocation { head, args, body } = invocation;
+        let (body, loan) = body.lend();
+        let spare = Self { head: head.clone(), args: args.clone(), body: loan };
+        (Invocation { head, args, body }, spare)
+    }
+
+    /// The next attempt; `None` when the body can be had only once, and was.
+    fn next(self) -> Option<Invocation<Args>> {
+        let Self { mut head, args, body } = self;
+        let body = body.take_back()?;
+        head.id = invocation::new_id();
+        head.attempt = head.attempt.saturating_add(1);
+        Some(Invocation { head, args, body })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use http::Response;
+    use trellis_lattice::body::Body;
+    use trellis_lattice::error::{CallError, CallErrorKind};
+    use trellis_lattice::message::invocation::Answer;
+
+    use super::failure;
+    use crate::resilience::Nature;
+    use crate::runtime::value::Args;
+
+    fn answer(status: u16, retry_after: &str) -> Result<Answer<Args>, CallError> {
+        let response = Response::builder().status(status).header("retry-after", retry_after).body(()).expect("valid");
+        Ok(Answer { value: Args::Response(Box::new(response.into_parts().0)), body: Body::Empty })
+    }
+
+    #[test]
+    fn an_answer_without_room_is_a_failure_of_what_may_be_repeated() {
+        let check = |status, nature, expected: Option<Option<u64>>| {
+            let failed = failure(&answer(status, "2"), nature);
+            let told = failed.as_ref().map(|error| error.retry_after.map(|after| after.as_secs()));
+            assert_eq!(told, expected, "{status} {nature:?}");
+            assert!(failed.is_none_or(|error| error.kind == CallErrorKind::Overloaded));
+        };
+        check(503, Nature::Idempotent, Some(Some(2)));
+        check(503, Nature::Once, None);
+        check(500, Nature::Idempotent, None);
+        check(200, Nature::Idempotent, None);
+        let dated = failure(&answer(503, "Fri, 27 Nov 2026 22:00:00 GMT"), Nature::Idempotent).expect("a failure");
+        assert_eq!(dated.retry_after, None, "as long as the policy waits");
+        let error = CallError::overloaded("full", Duration::from_secs(1));
+        assert!(failure(&Err(error), Nature::Once).is_some());
+    }
 }

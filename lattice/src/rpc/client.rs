@@ -78,12 +78,13 @@ impl Client {
                 Ok(remote) => remote,
                 Err(error) => return Err(last.unwrap_or(error)),
             };
-            let again = replay(&body);
-            let failure = match self.attempt(&remote, &head, args.clone(), body).await {
+            let (lent, loan) = body.lend();
+            let failure = match self.attempt(&remote, &head, args.clone(), lent).await {
                 Ok(answer) => return Ok(answer),
                 Err(failure) => failure,
             };
-            let Some(again) = again.filter(|_| self.may_retry(&failure, &head)) else { return Err(failure.error) };
+            let again = if self.may_retry(&failure, &head) { loan.take_back() } else { None };
+            let Some(again) = again else { return Err(failure.error) };
             if failure.reach != Reach::Stranger {
                 tried.push(remote);
             }
@@ -252,15 +253,6 @@ impl Client {
             Reach::Final => false,
         };
         is_safe && head.attempt < MAX_ATTEMPTS && !head.context.remaining().is_zero()
-    }
-}
-
-/// The same body for another attempt, if it can be had.
-fn replay(body: &Body) -> Option<Body> {
-    match body {
-        Body::Empty => Some(Body::Empty),
-        Body::Bytes(bytes) => Some(Body::Bytes(bytes.clone())),
-        Body::Stream(_) => None,
     }
 }
 

@@ -7,12 +7,13 @@ use std::time::Duration;
 use bytes::Bytes;
 use trellis_lattice::error::{CallErrorKind, ErrorKind};
 use trellis_lattice::identity::key::{Key, KeyKind};
+use trellis_lattice::message::invocation::Invocation;
 use trellis_lattice::rpc::Peer;
 use trellis_lattice::subject;
 use trellis_lattice::transport::memory::MemoryBus;
 use trellis_lattice::transport::memory::faults::{Faults, Rates};
 
-use crate::support::{Authority, Net, TARGET, call, calling, on_both, pair, serving, until};
+use crate::support::{Authority, Net, TARGET, call, calling, on_both, pair, produced, serving, until};
 
 /// Ends a peer without a goodbye, and waits until its subscriptions are gone.
 async fn kill(net: &Net, authority: &Authority, peer: Arc<Peer>) {
@@ -40,6 +41,21 @@ async fn a_call_to_a_peer_that_was_killed_goes_to_another(net: &Net) {
     assert_eq!(functions.started.load(Ordering::SeqCst), 20);
     kill(net, &authority, second).await;
     assert_eq!(caller.call(call("echo", "")).await.unwrap_err().kind, CallErrorKind::NoTarget);
+}
+
+async fn a_stream_with_nothing_in_it_goes_along_to_another(net: &Net) {
+    let authority = Authority::new();
+    let host = || authority.join(&Key::generate(KeyKind::Host));
+    let (first, _) = serving(net.connect("first").await, host()).await;
+    let (_second, functions) = serving(net.connect("second").await, host()).await;
+    let caller = calling(net.connect("caller").await, authority.join(&Key::generate(KeyKind::User))).await;
+    until("both are known", || caller.present().iter().filter(|p| !p.running.is_empty()).count() == 2).await;
+    kill(net, &authority, first).await;
+    for _ in 0..20 {
+        let answer = caller.call(Invocation { body: produced(0), ..call("count", "") }).await.unwrap();
+        assert_eq!(answer.value, 0_u64.to_be_bytes().to_vec());
+    }
+    assert_eq!(functions.started.load(Ordering::SeqCst), 20);
 }
 
 async fn calls_that_were_sent_together_learn_together_that_nobody_is_there(net: &Net) {
@@ -128,6 +144,7 @@ async fn a_peer_that_is_silent_is_left_and_comes_back() {
 on_both!(
     calls_that_were_sent_together_learn_together_that_nobody_is_there,
     a_call_to_a_peer_that_was_killed_goes_to_another,
+    a_stream_with_nothing_in_it_goes_along_to_another,
     after_a_restart_calls_work_at_once,
     a_call_in_flight_to_a_peer_that_restarts_has_an_unknown_outcome,
     an_idempotent_call_is_repeated_where_the_first_was_lost,

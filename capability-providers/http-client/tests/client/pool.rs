@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use http::{Response, StatusCode};
 use trellis_provider_sdk::{Body, CallErrorKind};
 
-use crate::support::{Client, Server, expect, get, post, read};
+use crate::support::{Client, PATIENCE, Server, expect, get, post, read, reply, serve};
 use trellis_interfaces::http::ErrorCode;
 
 const OPEN: [(&str, &str); 2] = [("allow", "*:*"), ("grant_private", "loopback")];
@@ -30,6 +30,24 @@ async fn requests_of_a_link_share_connections_and_those_of_two_links_do_not() {
     client.put("actor", &[OPEN[0], OPEN[1], ("redirects", "1")]).await.unwrap();
     assert_eq!(client.get(&server.uri("/")).await.unwrap().0, 200);
     assert_eq!(server.accepted(), before + 2, "what was granted before is not granted for ever");
+}
+
+#[tokio::test]
+async fn a_connection_that_nobody_uses_is_closed_in_its_time() {
+    let (ended, mut seen) = tokio::sync::mpsc::unbounded_channel();
+    let server = Server::raw(move |stream| {
+        let ended = ended.clone();
+        async move {
+            serve(stream, |_| Box::pin(async { reply(200, "hello") })).await;
+            // Whoever does not wait for it any more is through.
+            let _ = ended.send(());
+        }
+    })
+    .await;
+    let client = Client::on_loopback(&[("keep_alive", "300ms")]).await;
+    assert_eq!(client.get(&server.uri("/")).await.unwrap().0, 200);
+    tokio::time::timeout(PATIENCE, seen.recv()).await.expect("it is closed").expect("by the client");
+    assert_eq!((client.get(&server.uri("/")).await.unwrap().0, server.accepted()), (200, 2), "and another one made");
 }
 
 #[tokio::test]

@@ -12,6 +12,7 @@ use crate::frames::{
     CONTINUATION, DATA, END_HEADERS, END_STREAM, GET, GOAWAY, HEADERS, POST, RST_STREAM, frame, preface, read_frame,
 };
 use crate::support::{PATIENCE, Server, actor, hello};
+use crate::usage::Usage;
 
 /// Writes what `next` makes until the server has had enough; how many times.
 async fn flood(server: &Server, start: &[Vec<u8>], mut next: impl FnMut(u32) -> Vec<u8>) -> u32 {
@@ -55,10 +56,12 @@ async fn a_head_that_is_continued_without_end_ends_the_connection() {
     for _ in 0..200 {
         piece.extend(b"\0\x01a\x01b");
     }
+    let before = Usage::begin();
     let written = flood(&server, &start, |_| frame(CONTINUATION, 0, 1, &piece)).await;
     assert!(written < 1_000, "{written} frames were taken");
     let written = flood(&server, &start, |_| frame(CONTINUATION, 0, 1, &[])).await;
     assert!(written < 100_000, "{written} empty frames were taken");
+    before.check("CONTINUATION flood");
     assert_eq!(server.status("/").await, 200);
 }
 
@@ -66,6 +69,7 @@ async fn a_head_that_is_continued_without_end_ends_the_connection() {
 async fn streams_that_are_opened_and_reset_end_the_connection() {
     let (actor, calls) = counting();
     let server = Server::new(actor, &[]).await;
+    let before = Usage::begin();
     let written = flood(&server, &[], |n| {
         let stream = 2 * n + 1;
         let mut both = frame(HEADERS, END_STREAM | END_HEADERS, stream, GET);
@@ -74,6 +78,7 @@ async fn streams_that_are_opened_and_reset_end_the_connection() {
     })
     .await;
     assert!(written < 100_000, "{written} streams were taken");
+    before.check("rapid reset");
     assert!(calls.load(Ordering::Relaxed) < 10_000, "{calls:?} calls were made");
 }
 
@@ -81,8 +86,10 @@ async fn streams_that_are_opened_and_reset_end_the_connection() {
 async fn frames_without_data_end_the_connection() {
     let server = Server::new(hello(), &[("stall_timeout", "300ms"), ("header_timeout", "300ms")]).await;
     let start = [frame(HEADERS, END_HEADERS, 1, POST)];
+    let before = Usage::begin();
     let written = flood(&server, &start, |_| frame(DATA, 0, 1, &[]).repeat(100)).await;
     assert!(written < 100_000, "{written} hundreds of frames were taken");
+    before.check("flood of empty DATA");
     assert_eq!(server.status("/").await, 200);
 }
 

@@ -11,3 +11,4 @@ mod slow;
 mod smuggling;
 mod support;
 mod tls;
+mod usage;

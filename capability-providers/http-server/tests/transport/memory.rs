@@ -1,4 +1,4 @@
-//! What is larger than it should be, or becomes so, does not make the server larger: peak memory is measured.
+//! What is larger than it should be, or becomes so, makes the server neither larger nor busy: both are measured.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -16,38 +16,18 @@ use trellis_provider_sdk::{Body, CallError};
 use crate::frames::GET;
 use crate::http2::asked;
 use crate::support::{PATIENCE, Server, actor, answer, hello, request_of};
+use crate::usage::Usage;
 
-/// What the process, in which the clients are as well, may grow by.
-const MAX_GROWTH_BYTES: u64 = 64 << 20;
 /// What there is of what would be too much, if it were kept.
 const FAR_TOO_MANY_BYTES: u64 = 512 << 20;
 /// Clients at once.
 const CLIENTS: usize = 50;
 
-/// The most that this process had in memory since it was started, or since [`forget`].
-fn peak_bytes() -> u64 {
-    let status = std::fs::read_to_string("/proc/self/status").expect("Linux");
-    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).expect("Linux has VmHWM");
-    let kib: u64 = line.trim().trim_end_matches(" kB").parse().expect("a number");
-    kib << 10
-}
-
-/// Measures from here on.
-fn forget() -> u64 {
-    std::fs::write("/proc/self/clear_refs", "5").expect("Linux lets a process reset its own peak");
-    peak_bytes()
-}
-
-fn check(before: u64) {
-    let growth = peak_bytes().saturating_sub(before);
-    assert!(growth < MAX_GROWTH_BYTES, "grew by {} MiB", growth >> 20);
-}
-
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_head_with_a_hundred_thousand_headers_is_refused_in_little_memory() {
     let server = Arc::new(Server::new(hello(), &[]).await);
     let bomb = Bytes::from(format!("GET / HTTP/1.1\r\nHost: a\r\n{}\r\n", "a: b\r\n".repeat(100_000)));
-    let before = forget();
+    let before = Usage::begin();
     let mut clients = JoinSet::new();
     for _ in 0..CLIENTS {
         let (server, bomb) = (server.clone(), bomb.clone());
@@ -56,7 +36,7 @@ async fn a_head_with_a_hundred_thousand_headers_is_refused_in_little_memory() {
     for said in clients.join_all().await {
         assert!(said.starts_with("HTTP/1.1 431"), "{said:?}");
     }
-    check(before);
+    before.check("100,000 headers, 50 clients");
     assert_eq!(server.status("/").await, 200);
 }
 
@@ -68,7 +48,7 @@ async fn heads_that_are_small_on_the_wire_and_huge_here_are_refused_in_little_me
     bomb.extend(b"\x40\x01a\x7f\xb9\x16");
     bomb.extend([b'x'; 3_000]);
     bomb.extend([0xbe; 10_000]);
-    let before = forget();
+    let before = Usage::begin();
     let mut clients = JoinSet::new();
     for _ in 0..CLIENTS {
         let (server, bomb) = (server.clone(), bomb.clone());
@@ -78,7 +58,7 @@ async fn heads_that_are_small_on_the_wire_and_huge_here_are_refused_in_little_me
         // `:status 200` by its index.
         assert_ne!(status, Some(0x88));
     }
-    check(before);
+    before.check("HPACK bomb, 50 clients");
     assert_eq!(server.status("/").await, 200);
 }
 
@@ -109,7 +89,7 @@ async fn bodies_larger_than_memory_may_be_pass_in_both_directions() {
         })
     });
     let server = Server::new(actor, &[]).await;
-    let before = forget();
+    let before = Usage::begin();
     let (mut sender, connection) = http1::handshake(TokioIo::new(server.connect().await)).await.unwrap();
     let connection = tokio::spawn(connection);
     let request = Request::post("/").header("host", "a").body(large(FAR_TOO_MANY_BYTES)).unwrap();
@@ -118,7 +98,7 @@ async fn bodies_larger_than_memory_may_be_pass_in_both_directions() {
     let given = timeout(6 * PATIENCE, length(response.into_body())).await.expect("it is given");
     assert_eq!(given, FAR_TOO_MANY_BYTES);
     connection.abort();
-    check(before);
+    before.check("512 MiB in and out");
 }
 
 #[tokio::test]
@@ -146,7 +126,7 @@ async fn a_body_that_would_unpack_to_far_more_is_passed_on_as_it_is() {
         })
     });
     let server = Server::new(actor, &[]).await;
-    let before = forget();
+    let before = Usage::begin();
     let (mut sender, connection) = http1::handshake(TokioIo::new(server.connect().await)).await.unwrap();
     let connection = tokio::spawn(connection);
     let request = Request::post("/").header("host", "a").header("content-encoding", "gzip");
@@ -155,5 +135,5 @@ async fn a_body_that_would_unpack_to_far_more_is_passed_on_as_it_is() {
     assert_eq!((response.status(), response.headers()["content-encoding"].as_bytes()), (StatusCode::OK, &b"gzip"[..]));
     assert_eq!(response.into_body().collect().await.unwrap().to_bytes(), bomb);
     connection.abort();
-    check(before);
+    before.check("64 MiB in 100 KiB of gzip");
 }

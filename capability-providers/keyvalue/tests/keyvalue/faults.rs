@@ -8,7 +8,7 @@ use std::time::Duration;
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 use trellis_interfaces::keyvalue::{Error, Get, STORE, Set, Value};
-use trellis_provider_sdk::testing::{Mode, NOISE, Proxy, nobody};
+use trellis_provider_sdk::testing::{Mode, NOISE, Proxy, nobody, with_secrets};
 use trellis_provider_sdk::{CallError, CallErrorKind, LinkError};
 
 use crate::support::{Actor, Kind, Server, Store, bytes, eventually};
@@ -267,6 +267,36 @@ async fn nats_wants_another_password() {
     let store = Store::with(Kind::Nats, Some(server), nobody());
     let right = [("username", "trellis"), ("password", "secret")];
     wrong_credentials(store, &right, &[("username", "trellis"), ("password", "hunter2")]).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_password_may_be_a_secret_of_the_link_and_a_new_one_is_used() {
+    let store = Store::with(Kind::Redis, Some(Server::redis(&["--requirepass", "secret"]).await), nobody());
+    let with = |password| {
+        let link = store.with_config(&[("password", "hunter1")], |pairs| Actor::active("a", pairs));
+        with_secrets(link, &[("password", password)])
+    };
+    let error = store.provider.link_up(&with("hunter2")).await.expect_err("wrong").to_string();
+    assert!(error.contains("password") && !error.contains("hunter"), "{error}");
+    store.provider.link_up(&with("secret")).await.unwrap();
+    let actor = Actor { provider: store.provider.clone(), link: Actor::link_of("a"), bucket: "b".to_owned() };
+    actor.recovers().await;
+    let admin = redis::Client::open(format!("redis://:secret@127.0.0.1:{}", store.server.as_ref().unwrap().port()));
+    let mut admin = admin.unwrap().get_multiplexed_async_connection().await.unwrap();
+    redis::cmd("CONFIG").arg("SET").arg("requirepass").arg("other").exec_async(&mut admin).await.unwrap();
+    redis::cmd("CLIENT").arg("KILL").arg("SKIPME").arg("yes").exec_async(&mut admin).await.unwrap();
+    store.provider.link_up(&with("other")).await.unwrap();
+    actor.recovers().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_token_may_be_a_secret_of_the_link() {
+    let store = Store::with(Kind::Nats, Some(Server::nats(&["--auth", "secret"]).await), nobody());
+    let link = store.with_config(&[], |pairs| Actor::active("a", pairs));
+    store.provider.link_up(&link).await.expect_err("it has none");
+    store.provider.link_up(&with_secrets(link, &[("token", "secret")])).await.unwrap();
+    let actor = Actor { provider: store.provider.clone(), link: Actor::link_of("a"), bucket: "b".to_owned() };
+    actor.recovers().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

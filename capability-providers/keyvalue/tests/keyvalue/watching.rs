@@ -22,12 +22,14 @@ struct Told {
 
 fn listener() -> (Arc<Mutex<Told>>, Arc<dyn Caller>) {
     let told: Arc<Mutex<Told>> = Arc::default();
-    let seen = told.clone();
-    let caller = caller(move |call| {
-        let result = take(&seen, &call);
+    (told.clone(), listening(told))
+}
+
+fn listening(told: Arc<Mutex<Told>>) -> Arc<dyn Caller> {
+    caller(move |call| {
+        let result = take(&told, &call);
         Box::pin(async move { result })
-    });
-    (told, caller)
+    })
 }
 
 fn take(told: &Mutex<Told>, call: &Call<Args>) -> Result<Answer<Args>, CallError> {
@@ -153,6 +155,35 @@ async fn nats_tells_again_what_an_actor_did_not_take() {
     })
     .await;
     until_told(&told, &[("k", Some("v"))]).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn of_two_hosts_on_nats_one_tells_the_actor() {
+    let (told, store) = start(Kind::Nats).await;
+    let other = Store::with(Kind::Nats, None, listening(told.clone()));
+    let actor = store.actor("a", &[]).await;
+    for host in [&store, &other] {
+        host.provider.link_up(&watch(&store, &[("bucket", "b")])).await.unwrap();
+    }
+    // A watch begins a moment after its link is up.
+    let mut last = 0;
+    eventually(async || {
+        last += 1;
+        actor.set("first", last.to_string().as_bytes()).await.unwrap();
+        if told.lock().unwrap().last.is_empty() { Err("nothing is told") } else { Ok(()) }
+    })
+    .await;
+    until_told(&told, &[("first", Some(&last.to_string()))]).await;
+    let before = told.lock().unwrap().count;
+    for n in 0..100 {
+        actor.set(&format!("k{n}"), b"v").await.unwrap();
+    }
+    eventually(async || match told.lock().unwrap().last.len() {
+        101 => Ok(()),
+        count => Err(count),
+    })
+    .await;
+    assert_eq!(told.lock().unwrap().count - before, 100, "each by one of them");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -54,6 +54,12 @@ impl Bench {
         Self { backend, provider, server, data, handlers }
     }
 
+    /// Another process of the same provider, with this config.
+    pub(crate) fn beside(&self, pairs: &[(&str, &str)]) -> Arc<dyn Provider> {
+        let pairs = with_broker(self.backend, self.server.as_ref(), pairs);
+        provider(self.data.path(), &pairs, &self.handlers)
+    }
+
     /// The provider goes, and another one takes its place.
     pub(crate) async fn restart(&mut self) {
         self.provider.drain(Duration::from_secs(10)).await;

@@ -2,9 +2,11 @@
 
 use std::time::Duration;
 
+use tokio::time::timeout;
 use trellis_provider_sdk::LinkError;
+use trellis_provider_sdk::testing::as_target;
 
-use crate::bench::{Backend, Bench, handler_link};
+use crate::bench::{Backend, Bench, Collected, Sender, handler_link, text};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_crash_loses_nothing_that_was_acknowledged() {
@@ -21,6 +23,48 @@ async fn a_crash_loses_nothing_that_was_acknowledged() {
     after.restart().await;
     let mut collected = after.collect("a", &[("subscriptions", "a"), ("order_by", "subject")]).await;
     assert_eq!(collected.bodies(20).await, (0..20).map(|n| n.to_string()).collect::<Vec<_>>());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_provider_with_transforms_gives_its_file_to_the_one_that_takes_its_place() {
+    let old = Bench::start_with(Backend::Embedded, &[("transform", "orders.* -> audit.$1")]);
+    let mut audit = old.collect("audit", &[("subscriptions", "audit.*")]).await;
+    let sender = old.sender("sender", &[]).await;
+    until_transformed(&sender, &mut audit, "first").await;
+    let new = old.beside(&[("transform", "orders.* -> audit.$1")]);
+    let to_audit = handler_link("audit", &[("subscriptions", "audit.*")]);
+    let from_sender = as_target(sender.link.clone(), &[]);
+    let held = new.link_up(&to_audit).await.expect_err("the old one has the file");
+    assert!(matches!(held, LinkError::Held(_)), "{held}");
+    for link in [&to_audit, &from_sender] {
+        old.provider.link_down(link).await;
+    }
+    for link in [&to_audit, &from_sender] {
+        new.link_up(link).await.expect("the file is free");
+    }
+    let of_new = Sender { provider: new.clone(), ..sender.clone() };
+    until_transformed(&of_new, &mut audit, "second").await;
+
+    // It does not work, and the old one goes on.
+    new.drain(Duration::from_secs(5)).await;
+    drop((of_new, new));
+    for link in [&to_audit, &from_sender] {
+        old.provider.link_up(link).await.expect("the file is free");
+    }
+    until_transformed(&sender, &mut audit, "third").await;
+    old.provider.drain(Duration::from_secs(5)).await;
+}
+
+/// Sends `body` until it has come by way of the transform, which may not be established yet.
+async fn until_transformed(sender: &Sender, audit: &mut Collected, body: &str) {
+    loop {
+        sender.publish("orders.1", body).await;
+        if let Ok(message) = timeout(Duration::from_millis(200), audit.next()).await
+            && text(&message) == body
+        {
+            return;
+        }
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

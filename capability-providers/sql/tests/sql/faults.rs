@@ -190,6 +190,35 @@ async fn a_full_disk_fails_the_change_and_is_used_again_when_there_is_room() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_server_whose_disk_is_full_refuses_the_change_and_is_used_again_when_there_is_room() {
+    let backend = Backend::sqlite();
+    let (server, disk) = Server::start_on_small_disk(64);
+    let actor = linked(&backend, &server, "crammed").await;
+    let other = backend.actor("file").await;
+    actor.execute("create table t (a bytea)", &[]).await.unwrap();
+    // Otherwise what is all the same would take no room.
+    actor.execute("alter table t alter column a set storage external", &[]).await.unwrap();
+    let ballast = disk.join("ballast");
+    std::fs::write(&ballast, vec![0; 4 << 20]).unwrap();
+    let piece = Value::Blob(vec![7; 256 << 10].into());
+    let mut written = 0;
+    let refused = loop {
+        match actor.execute("insert into t values ($1)", std::slice::from_ref(&piece)).await {
+            Ok(_) => written += 1,
+            Err(error) => break error,
+        }
+        assert!(written < 1_000, "it is never full");
+    };
+    assert!(matches!(&refused, Error::Other(fault) if fault.code.as_deref() == Some("53100")), "{refused:?}");
+    assert_eq!(actor.one("select count(*) from t", &[]).await, Value::Int64(written), "what is there can be read");
+    assert_eq!(other.one("select 1", &[]).await, int(1));
+    std::fs::remove_file(ballast).unwrap();
+    actor.execute("insert into t values ($1)", &[piece]).await.unwrap();
+    assert_eq!(actor.one("select count(*) from t", &[]).await, Value::Int64(written + 1));
+    drop(server);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_connection_that_is_ended_is_replaced() {
     let (backend, server) = (Backend::sqlite(), Server::start());
     let actor = linked(&backend, &server, "ended").await;

@@ -38,20 +38,22 @@ async fn a_result_over_a_limit_is_refused_and_undone(backend: &Backend) {
 async fn a_statement_ends_by_the_deadline_of_its_call(backend: &Backend) {
     let (actor, other) = (backend.actor("slow").await, backend.actor("quick").await);
     let start = Instant::now();
-    let slow = actor.within(Duration::from_secs(2));
+    // Enough for a machine that is busy.
+    let budget = Duration::from_secs(5);
+    let slow = actor.within(budget);
     let endless = [slow.query(backend.endless(), &[]), slow.query(backend.endless(), &[])];
     let quick = async {
         for _ in 0..20 {
             assert_eq!(other.one("select cast(1 as integer)", &[]).await, int(1));
         }
-        assert!(start.elapsed() < Duration::from_secs(2), "the other link goes on meanwhile");
+        assert!(start.elapsed() < budget, "the other link goes on meanwhile");
     };
     let (ended, ()) = futures::future::join(futures::future::join_all(endless), quick).await;
     for result in ended {
         assert!(matches!(result, Err(Error::Timeout(_))), "{result:?}");
     }
     let took = start.elapsed();
-    assert!(took > Duration::from_secs(1) && took < Duration::from_secs(2), "{took:?}");
+    assert!(took > budget / 2 && took < budget, "{took:?}");
     assert_eq!(actor.one("select cast(1 as integer)", &[]).await, int(1));
 }
 

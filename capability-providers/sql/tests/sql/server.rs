@@ -8,23 +8,56 @@ use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
+use trellis_provider_sdk::testing::SmallDisk;
 
 const PATIENCE: Duration = Duration::from_secs(60);
 
 pub(crate) struct Server {
-    directory: TempDir,
+    place: Place,
     pub(crate) port: u16,
     process: Child,
 }
 
+/// Where it keeps what it has. Its write-ahead log lies apart: without room for that it would end, rather than refuse.
+struct Place {
+    /// Unmounted before the folder goes that it is mounted on.
+    _disk: Option<SmallDisk>,
+    directory: TempDir,
+    log: TempDir,
+}
+
+impl Place {
+    fn new() -> Self {
+        Self::on(|_| None)
+    }
+
+    fn on(disk: impl Fn(&Path) -> Option<SmallDisk>) -> Self {
+        let [directory, log] = [(); 2].map(|()| tempfile::tempdir().unwrap());
+        let disk = disk(directory.path());
+        if let Some((uid, gid)) = other_user() {
+            for folder in [&directory, &log] {
+                std::os::unix::fs::chown(folder.path(), Some(uid), Some(gid)).unwrap();
+            }
+        }
+        Self { _disk: disk, directory, log }
+    }
+}
+
 impl Server {
     pub(crate) fn start() -> Self {
-        Self::start_with(|_| &[])
+        Self::start_with(Place::new(), |_| &[])
+    }
+
+    /// Whose databases lie on a disk of so many MiB, and the folder that this is.
+    pub(crate) fn start_on_small_disk(mebibytes: u32) -> (Self, PathBuf) {
+        let server = Self::start_with(Place::on(|folder| Some(SmallDisk::mount(folder, mebibytes))), |_| &[]);
+        let folder = server.place.directory.path().to_owned();
+        (server, folder)
     }
 
     /// With a certificate for `localhost`, and the path of it.
     pub(crate) fn start_with_tls() -> (Self, PathBuf) {
-        let server = Self::start_with(|data| {
+        let server = Self::start_with(Place::new(), |data| {
             let made = rcgen::generate_simple_self_signed(vec!["localhost".to_owned()]).unwrap();
             for (name, text) in [("server.crt", made.cert.pem()), ("server.key", made.signing_key.serialize_pem())] {
                 let path = data.join(name);
@@ -36,27 +69,25 @@ impl Server {
             }
             &["ssl=on"]
         });
-        let certificate = server.directory.path().join("data/server.crt");
+        let certificate = server.place.directory.path().join("data/server.crt");
         (server, certificate)
     }
 
-    fn start_with(prepare: impl Fn(&Path) -> &'static [&'static str]) -> Self {
-        let directory = tempfile::tempdir().unwrap();
-        if let Some((uid, gid)) = other_user() {
-            std::os::unix::fs::chown(directory.path(), Some(uid), Some(gid)).unwrap();
-        }
+    fn start_with(place: Place, prepare: impl Fn(&Path) -> &'static [&'static str]) -> Self {
+        let directory = &place.directory;
         let password = directory.path().join("password");
         std::fs::write(&password, "top-secret").unwrap();
         std::fs::set_permissions(&password, std::os::unix::fs::PermissionsExt::from_mode(0o644)).unwrap();
         let mut initdb = program("initdb");
         initdb.args(["--auth", "scram-sha-256", "--username", "admin", "--encoding", "UTF8", "--locale", "C"]);
         initdb.args(["--no-sync", "--pwfile"]).arg(&password).arg("--pgdata").arg(directory.path().join("data"));
+        initdb.arg("--waldir").arg(place.log.path().join("wal"));
         let output = initdb.output().unwrap();
         assert!(output.status.success(), "initdb: {}", String::from_utf8_lossy(&output.stderr));
         let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
         let settings = prepare(&directory.path().join("data"));
         let process = run(directory.path(), port, settings);
-        Self { directory, port, process }.ready(settings)
+        Self { place, port, process }.ready(settings)
     }
 
     fn ready(mut self, settings: &[&str]) -> Self {
@@ -64,7 +95,7 @@ impl Server {
         loop {
             // It ends at once while children of one that was killed still hold its shared memory.
             if self.process.try_wait().unwrap().is_some() {
-                self.process = run(self.directory.path(), self.port, settings);
+                self.process = run(self.place.directory.path(), self.port, settings);
             }
             let output = self.psql("postgres", "select 1");
             if output.status.success() {
@@ -128,21 +159,21 @@ impl Server {
     pub(crate) fn stop(mut self) -> Stopped {
         self.signal(Signal::KILL);
         self.process.wait().unwrap();
-        let directory = std::mem::replace(&mut self.directory, tempfile::tempdir().unwrap());
-        Stopped { directory, port: self.port }
+        let place = std::mem::replace(&mut self.place, Place::new());
+        Stopped { place, port: self.port }
     }
 }
 
 /// A server that is not running.
 pub(crate) struct Stopped {
-    directory: TempDir,
+    place: Place,
     port: u16,
 }
 
 impl Stopped {
     pub(crate) fn start_again(self) -> Server {
-        let process = run(self.directory.path(), self.port, &[]);
-        Server { directory: self.directory, port: self.port, process }.ready(&[])
+        let process = run(self.place.directory.path(), self.port, &[]);
+        Server { place: self.place, port: self.port, process }.ready(&[])
     }
 }
 
