@@ -106,10 +106,13 @@ impl Begun {
         });
     }
 
-    /// Adds what may run on hosts that are or were silent.
+    /// Adds what may come, and what may run on hosts that are or were silent.
     pub(crate) fn complete(&self, observed: &mut Observed, sight: &Sight) {
         let all = self.starts.iter().flat_map(|(host, starts)| starts.iter().map(move |(id, start)| (host, id, start)));
         for (host, id, start) in all {
+            if let Deed::ScaleActor(actor) | Deed::UpdateActor(actor) = &start.deed {
+                observed.coming.entry(host.clone()).or_default().insert(id.clone(), actor.count);
+            }
             let asked = sight.hosts.get(host).and_then(|seen| seen.asked);
             if start.silent.is_none_or(|silent| asked.is_some_and(|asked| asked > silent)) {
                 continue;

@@ -64,6 +64,9 @@ pub struct Observed {
     /// How many instances are left at least of what commands are under way for: on more nobody may rely, whatever the
     /// inventory says.
     pub leaving: BTreeMap<HostId, BTreeMap<EntityId, u32>>,
+    /// How many instances commands that are under way may bring, whatever the inventory says: to ask for fewer may be to
+    /// stop some.
+    pub coming: BTreeMap<HostId, BTreeMap<EntityId, u32>>,
 }
 
 /// Until when links and configs may yet appear that were put earlier, although nobody said what came of that: a host

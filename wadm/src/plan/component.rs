@@ -180,9 +180,14 @@ impl Mover<'_, '_> {
                 self.note(&Proposed::Held(reason));
                 continue;
             }
-            let deed = self.deed(host, target, Kin::Same);
+            let deed = self.deed(host, &self.raised(host, target), Kin::Same);
             self.propose(deed);
         }
+    }
+
+    /// No fewer instances than may be coming: what is too much is taken away afterwards, once enough is ready.
+    fn raised(&self, host: HostIndex, target: &Target) -> Target {
+        Target { count: target.count.max(self.world.coming(host, &self.subject.component.id)), ..*target }
     }
 
     /// Replaces what is not current, as much at a time as the rollout allows, and at once what does no work: what mends it
@@ -206,8 +211,7 @@ impl Mover<'_, '_> {
             room.in_flight += target.count;
             let deed = match self.subject.component.kind {
                 Kind::Actor => {
-                    // What is too much is taken away afterwards, once enough is ready.
-                    let target = Target { count: target.count.max(thing.count), ..target };
+                    let target = self.raised(thing.host, &Target { count: target.count.max(thing.count), ..target });
                     self.deed(thing.host, &target, Kin::of(&thing, &self.subject.component.reference))
                 }
                 Kind::Provider if thing.gives_way => self.deed(thing.host, &target, Kin::Other),

@@ -171,4 +171,5 @@ noticed! {
     forgetting_tombstones_is_noticed: ForgetTombstones,
     never_updating_is_noticed: NeverUpdate,
     relying_on_what_leaves_is_noticed: RelyOnWhatLeaves,
+    forgetting_what_comes_is_noticed: ForgetWhatComes,
 }

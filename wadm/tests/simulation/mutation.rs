@@ -68,6 +68,8 @@ pub(crate) enum Mutation {
     NeverUpdate,
     /// What may be gone by now is relied upon.
     RelyOnWhatLeaves,
+    /// What may be coming is not known.
+    ForgetWhatComes,
 }
 
 impl Mutation {
@@ -147,6 +149,7 @@ impl Mutation {
                 observed.hosts.retain(|_, host| host.is_here());
             }
             Self::RelyOnWhatLeaves => observed.leaving.clear(),
+            Self::ForgetWhatComes => observed.coming.clear(),
             Self::IgnoreSilence => observed.hosts.values_mut().for_each(|host| host.seen = Seen::Present),
             Self::IgnoreOwnership => claim_everything(&mut observed),
             Self::NoBackOff => {

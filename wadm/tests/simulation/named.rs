@@ -62,6 +62,11 @@ const NAMED: &[(Kind, u64, &str)] = &[
         946,
         "of a host that was silent while it was scaled up, not even what it had said was relied upon: it was stopped",
     ),
+    (
+        Kind::Everything,
+        58,
+        "that a host was scaled up was lost on the way, and an update for fewer stopped one before what replaces it was ready",
+    ),
 ];
 
 /// Those of a kind.
