@@ -12,6 +12,7 @@ use trellis_lattice::message::inventory::{ComponentEntry, HostInventory, Provide
 
 use super::command::annotations;
 use super::flight::Flight;
+use super::inherited::{self, Inherited};
 use super::is_unknown;
 use super::leaving::Pending;
 use crate::observe::{Actor, Inventory, News, Observed, Provider, Readiness, Sight, Told};
@@ -21,6 +22,8 @@ use crate::plan::{Action, ActionKey, Deed, ScaleActor, StartProvider};
 #[derive(Debug, Default)]
 pub(crate) struct Begun {
     starts: BTreeMap<HostId, BTreeMap<EntityId, Start>>,
+    /// Those of whoever acted before.
+    inherited: Inherited,
     /// What hosts said last.
     said: BTreeMap<HostId, Arc<HostInventory>>,
 }
@@ -49,11 +52,20 @@ impl Begun {
         }
     }
 
+    /// Somebody else acted until now, and wrote down what hosts would run.
+    pub(super) fn take_over(&mut self, written: &[HostInventory], token: u64, now: Instant) {
+        self.inherited.take_over(written, token, now);
+    }
+
     /// What `host` said last, with what was begun there since; `None` when nothing was.
     pub(crate) fn completed(&self, host: &HostId) -> Option<HostInventory> {
-        let starts = self.starts.get(host)?;
+        let (starts, written) = (self.starts.get(host), self.inherited.written(host));
+        if starts.is_none() && written.is_none() {
+            return None;
+        }
         let mut inventory = HostInventory::clone(self.said.get(host)?);
-        starts.values().for_each(|start| add_entry(&mut inventory, &start.deed));
+        written.into_iter().for_each(|written| inherited::add(&mut inventory, written));
+        starts.into_iter().flat_map(BTreeMap::values).for_each(|start| add_entry(&mut inventory, &start.deed));
         Some(inventory)
     }
 
@@ -97,17 +109,20 @@ impl Begun {
     /// Forgets what a look answers.
     pub(super) fn look(&mut self, sight: &Sight) {
         self.said = sight.said().map(|(host, said)| (host.clone(), Arc::clone(said))).collect();
+        self.inherited.look(sight);
         self.retain(|host, id, start| {
             let Some(seen) = sight.hosts.get(host) else { return false };
             if seen.is_silent() {
                 start.silent = Some(sight.at);
             }
-            !start.pending.is_answered(seen, id)
+            let is_underway = seen.inventory.as_ref().and_then(|answer| answer.is_underway(id)) == Some(true);
+            is_underway || !start.pending.is_answered(seen, id)
         });
     }
 
     /// Adds what may come, and what may run on hosts that are or were silent.
     pub(crate) fn complete(&self, observed: &mut Observed, sight: &Sight) {
+        self.inherited.complete(observed);
         let all = self.starts.iter().flat_map(|(host, starts)| starts.iter().map(move |(id, start)| (host, id, start)));
         for (host, id, start) in all {
             if let Deed::ScaleActor(actor) | Deed::UpdateActor(actor) = &start.deed {

@@ -39,7 +39,8 @@ impl Legacy {
 impl Inherited {
     /// Somebody else acted until now, and wrote that down.
     pub(super) fn take_over(&mut self, written: &[HostInventory], token: u64, since: Instant) {
-        let legacy = |written: &HostInventory| Legacy { written: written.clone(), runs: runs_of(written), since, token };
+        let legacy =
+            |written: &HostInventory| Legacy { written: written.clone(), runs: runs_of(written), since, token };
         self.0 = written.iter().map(|written| (written.host_id.clone(), legacy(written))).collect();
     }
 
@@ -51,10 +52,14 @@ impl Inherited {
     /// Adds what may run by now.
     pub(super) fn complete(&self, observed: &mut Observed) {
         for (host, legacy) in &self.0 {
-            let Some(inventory) = observed.hosts.get_mut(host).and_then(|host| host.inventory.as_mut()) else { continue };
+            let Some(inventory) = observed.hosts.get_mut(host).and_then(|host| host.inventory.as_mut()) else {
+                continue;
+            };
             let actors = legacy.runs.actors.iter().filter_map(|(id, actor)| add_actor(inventory, id, actor));
             let mut sure: Vec<_> = actors.collect();
-            sure.extend(legacy.runs.providers.iter().filter_map(|(id, provider)| add_provider(inventory, id, provider)));
+            sure.extend(
+                legacy.runs.providers.iter().filter_map(|(id, provider)| add_provider(inventory, id, provider)),
+            );
             let leaving = observed.leaving.entry(host.clone()).or_default();
             for (id, sure) in sure {
                 let left = leaving.entry(id).or_insert(sure);
@@ -63,21 +68,24 @@ impl Inherited {
         }
     }
 
-    /// Adds it to what is written down of `host`; whether there is anything.
-    pub(super) fn add_to(&self, host: &HostId, inventory: &mut HostInventory) -> bool {
-        let Some(Legacy { written, .. }) = self.0.get(host) else { return false };
-        for entry in &written.components {
-            match inventory.components.iter_mut().find(|known| known.id == entry.id) {
-                Some(known) => known.max_instances = known.max_instances.max(entry.max_instances),
-                None => inventory.components.push(entry.clone()),
-            }
+    /// What was written down of `host` and is not known yet.
+    pub(super) fn written(&self, host: &HostId) -> Option<&HostInventory> {
+        self.0.get(host).map(|legacy| &legacy.written)
+    }
+}
+
+/// Adds what was written down to what a host said last.
+pub(super) fn add(inventory: &mut HostInventory, written: &HostInventory) {
+    for entry in &written.components {
+        match inventory.components.iter_mut().find(|known| known.id == entry.id) {
+            Some(known) => known.max_instances = known.max_instances.max(entry.max_instances),
+            None => inventory.components.push(entry.clone()),
         }
-        for entry in &written.providers {
-            if inventory.providers.iter().all(|known| known.id != entry.id) {
-                inventory.providers.push(entry.clone());
-            }
+    }
+    for entry in &written.providers {
+        if inventory.providers.iter().all(|known| known.id != entry.id) {
+            inventory.providers.push(entry.clone());
         }
-        true
     }
 }
 

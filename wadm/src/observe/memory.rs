@@ -45,14 +45,15 @@ impl Memory {
     }
 
     /// The hosts that whoever acted before wrote down. Who takes over asks for them, however long it has been looking
-    /// itself: hosts that it never heard may run what it would start a second time.
-    pub(crate) async fn recall(&self) -> Vec<HostInventory> {
+    /// itself: hosts may run what it would start a second time, also those that it heard. `None` when the store does not
+    /// tell, and then nothing is safe to start.
+    pub(crate) async fn recall(&self) -> Option<Vec<HostInventory>> {
         match timeout(PATIENCE, recall(&self.store)).await {
-            Ok(Ok(hosts)) => return hosts,
+            Ok(Ok(hosts)) => return Some(hosts),
             Ok(Err(error)) => debug!(%error, "hosts not recalled"),
             Err(_) => debug!("hosts not recalled in time"),
         }
-        Vec::new()
+        None
     }
 
     /// Writes down, some time soon, what `sight` shows, `completed` with what may be running besides.

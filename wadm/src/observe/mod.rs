@@ -32,6 +32,7 @@ pub use self::owner::{GENERATION, LinkKey, Owned, Owner};
 
 pub use self::presence::{Believes, SUSPECT};
 
+pub(crate) use self::inventory::runs_of;
 pub(crate) use self::memory::{Memory, foretell};
 pub(crate) use self::owner::OWNED;
 pub(crate) use self::sight::{SeenHost, Sight};

@@ -106,6 +106,14 @@ fn a_wadm_may_be_killed_at_each_effect_of_a_deploy() {
 }
 
 #[test]
+fn who_takes_over_starts_nothing_that_hosts_were_told_to_start_before_they_were_cut_off() {
+    for effects in 0..40 {
+        let outcome = Scenario::new(Kind::Two, effects).take_over(effects);
+        assert!(outcome.violations.is_empty(), "killed at {effects}: {:#?}\n{}", outcome.violations, outcome.trace);
+    }
+}
+
+#[test]
 fn hosts_that_are_lost_one_by_one_are_replaced_soon_each_time() {
     for seed in 0..4 {
         let outcome = Scenario::new(Kind::Calm, seed).lose_one_by_one();

@@ -1,5 +1,6 @@
 //! One run: a lattice of simulated hosts, one or two wadms, and what happens to them, all by one seed.
 
+mod fixed;
 mod happening;
 mod seat;
 
@@ -109,6 +110,11 @@ impl Scenario {
     /// Runs it to its end, on a runtime of its own whose clock moves only when everybody waits.
     pub(crate) fn run(self) -> Outcome {
         runtime().block_on(async { Play::open(self).await.run().await })
+    }
+
+    /// The same lattice: the first of two wadms is killed after so many effects of a deploy, while hosts are cut off.
+    pub(crate) fn take_over(self, effects: u64) -> Outcome {
+        runtime().block_on(async { Play::open(self).await.take_over(effects).await })
     }
 
     /// The same lattice, which loses half of its hosts, one by one.
@@ -225,19 +231,6 @@ impl Play {
             self.start(seat).await;
         }
         self.deploy_first();
-    }
-
-    /// Hosts are lost for good one after the other, each a while after the one before: every time what they ran is
-    /// started elsewhere soon.
-    async fn lose_one_by_one(mut self) -> Outcome {
-        self.begin().await;
-        self.pass(Instant::now() + SOON).await;
-        for at in [1, 2, 3] {
-            self.slots[at].host.take().expect("it runs").kill();
-            self.pass(Instant::now() + SOON).await;
-            judge::quiet(&mut self.site.ground.truth());
-        }
-        self.outcome()
     }
 
     async fn run(mut self) -> Outcome {

@@ -87,6 +87,11 @@ impl Play {
             1 | 2 => vec![self.dice.random_range(0..self.slots.len())],
             _ => Vec::new(),
         };
+        self.cut_off(&cut);
+    }
+
+    /// Cuts off the hosts at these places, and no other.
+    pub(super) fn cut_off(&mut self, cut: &[usize]) {
         self.faults.heal_all();
         let names: Vec<String> = self.slots.iter().map(|slot| slot.machine.name.clone()).collect();
         for (at, slot) in self.slots.iter().enumerate() {
