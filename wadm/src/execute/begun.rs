@@ -171,6 +171,7 @@ fn add_entry(inventory: &mut HostInventory, deed: &Deed) {
                 None => inventory.components.push(ComponentEntry {
                     id: actor.id.clone(),
                     image_ref: actor.reference.to_string(),
+                    digest: actor.digest.as_deref().map(str::to_owned),
                     name: None,
                     annotations: Some(annotations(actor)),
                     revision: 0,
@@ -200,6 +201,7 @@ fn add_entry(inventory: &mut HostInventory, deed: &Deed) {
 fn as_actor(actor: &ScaleActor) -> Actor {
     Actor {
         reference: actor.reference.clone(),
+        digest: actor.digest.clone(),
         max_instances: actor.count,
         owner: Some(actor.owner.clone()),
         limits: Some(actor.limits),

@@ -98,6 +98,7 @@ pub(crate) fn runs_of(inventory: &HostInventory) -> Inventory {
 fn actor(entry: &ComponentEntry) -> (EntityId, Actor) {
     let actor = Actor {
         reference: entry.image_ref.as_str().into(),
+        digest: entry.digest.as_deref().map(Arc::from),
         max_instances: entry.max_instances,
         owner: owner(entry.annotations.as_ref()),
         limits: Some(Limits::of(entry.limits.as_ref())),

@@ -28,6 +28,8 @@ pub(super) struct Thing<'a> {
     /// Whether it is what the manifest says now, as far as its host tells.
     pub(super) is_current: bool,
     pub(super) reference: Option<&'a Arc<str>>,
+    /// What its bytes are, as far as its host tells.
+    pub(super) digest: Option<&'a Arc<str>>,
     pub(super) readiness: &'a Readiness,
     pub(super) owner: &'a Arc<Owner>,
     /// Whether its host can be reached.
@@ -63,9 +65,20 @@ pub(super) fn things<'a>(world: &World<'a>, subject: Subject<'_>) -> Vec<Thing<'
                     && actor.readiness_rule == component.readiness
                     && same_config(&actor.config);
                 let is_here = world.entry(host).host.is_here();
-                let (reference, readiness) = (Some(&actor.reference), &actor.readiness);
+                let (reference, digest, readiness) = (Some(&actor.reference), actor.digest.as_ref(), &actor.readiness);
                 let (count, sure) = (actor.max_instances, world.sure(host, &component.id, actor.max_instances));
-                Some(Thing { host, count, sure, is_current, reference, readiness, owner, is_here, gives_way: true })
+                Some(Thing {
+                    host,
+                    count,
+                    sure,
+                    is_current,
+                    reference,
+                    digest,
+                    readiness,
+                    owner,
+                    is_here,
+                    gives_way: true,
+                })
             };
             actors.filter_map(thing).collect()
         }
@@ -79,7 +92,18 @@ pub(super) fn things<'a>(world: &World<'a>, subject: Subject<'_>) -> Vec<Thing<'
                 let (reference, readiness) = (provider.reference.as_ref(), &provider.readiness);
                 let (count, sure) = (1, world.sure(host, &component.id, 1));
                 let gives_way = gives_way(provider, component);
-                Some(Thing { host, count, sure, is_current, reference, readiness, owner, is_here, gives_way })
+                Some(Thing {
+                    host,
+                    count,
+                    sure,
+                    is_current,
+                    reference,
+                    digest: None,
+                    readiness,
+                    owner,
+                    is_here,
+                    gives_way,
+                })
             };
             providers.filter_map(thing).collect()
         }
@@ -296,6 +320,7 @@ impl Mover<'_, '_> {
             spread: scaler.groups[target.group].name.clone(),
             generation: self.subject.generation,
         });
+        let digest = self.digest(host);
         let (host, id) = (self.world.entry(host).id.clone(), component.id.clone());
         let (reference, config) = (component.reference.clone(), component.config.clone());
         match component.kind {
@@ -308,13 +333,21 @@ impl Mover<'_, '_> {
             }
             Kind::Actor => {
                 let (limits, readiness) = (component.limits, component.readiness.clone());
-                let actor = ScaleActor { host, id, reference, count: target.count, limits, readiness, config, owner };
+                let count = target.count;
+                let actor = ScaleActor { host, id, reference, digest, count, limits, readiness, config, owner };
                 match kin {
                     Kin::Same => Deed::ScaleActor(actor),
                     Kin::Other => Deed::UpdateActor(actor),
                 }
             }
         }
+    }
+
+    /// What the reference means for this application already, there or elsewhere: a tag may have been moved since.
+    fn digest(&self, host: HostIndex) -> Option<Arc<str>> {
+        let here = self.thing(host);
+        let is_same = |thing: &&Thing<'_>| thing.reference == Some(&self.subject.component.reference);
+        here.iter().chain(self.things).filter(is_same).find_map(|thing| thing.digest.cloned())
     }
 
     fn propose(&mut self, deed: Deed) {

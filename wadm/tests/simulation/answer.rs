@@ -221,6 +221,7 @@ impl Answer<'_> {
         let components = of(Kind::Actor).map(|(id, run)| ComponentEntry {
             id: id.clone(),
             image_ref: run.reference.clone(),
+            digest: None,
             name: None,
             annotations: run.annotations.clone(),
             revision: 0,
