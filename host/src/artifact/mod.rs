@@ -111,10 +111,22 @@ impl Artifacts {
         }
         let _turn = self.turns.acquire().await.expect("is never closed");
         let connection = self.registries.connect(image).await?;
-        let bytes = connection.component(digest).await?;
+        let bytes = connection.component(digest).await.map_err(|error| is_gone(error, image, digest))?;
         tracing::info!(reference = %image, digest, "component pulled by digest");
         Ok(Artifact { bytes, digest: digest.to_owned(), path: None })
     }
+}
+
+/// Says what can be done when a registry has forgotten what a tag meant.
+fn is_gone(error: Error, image: &ImageRef, digest: &str) -> Error {
+    if error.kind() != ErrorKind::NotFound {
+        return error;
+    }
+    let message = format!(
+        "{image} was sha256:{digest} where it runs already, and its registry does not keep that any more: push it again, \
+         or deploy another reference"
+    );
+    Error::new(ErrorKind::NotFound, message).with_source(error)
 }
 
 /// The bytes that `reference` means now, for whoever only wants to look at them.

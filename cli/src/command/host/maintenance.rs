@@ -130,7 +130,7 @@ async fn start_elsewhere(
 
 fn order(host: &HostId, actor: &ComponentEntry, count: u32) -> anyhow::Result<ScaleComponent> {
     // What moves is what runs, whatever a tag means by now.
-    let pin = actor.digest.iter().map(|digest| pin::annotation(&actor.image_ref, digest));
+    let pin = actor.digest.iter().filter(|_| count > 0).map(|digest| pin::annotation(&actor.image_ref, digest));
     let annotations: StringMap = actor.annotations.clone().into_iter().flatten().chain(pin).collect();
     Ok(ScaleComponent {
         component_ref: actor.image_ref.clone(),
