@@ -70,6 +70,10 @@ pub(crate) enum Mutation {
     RelyOnWhatLeaves,
     /// What may be coming is not known.
     ForgetWhatComes,
+    /// A provider that could be replaced while it runs is not.
+    NeverUpgrade,
+    /// It is stopped first.
+    StopToUpgrade,
 }
 
 impl Mutation {
@@ -182,6 +186,8 @@ impl Mutation {
             Self::ForgetLinks => actions.retain(|action| !matches!(action.deed, Deed::PutLink { .. })),
             Self::ForgetConfigs => actions.retain(|action| !matches!(action.deed, Deed::PutConfig { .. })),
             Self::NeverUpdate => actions.retain(|action| !matches!(action.deed, Deed::UpdateActor(_))),
+            Self::NeverUpgrade => actions.retain(|action| !matches!(action.deed, Deed::UpdateProvider(_))),
+            Self::StopToUpgrade => actions.iter_mut().for_each(stop_to_upgrade),
             Self::StartTwice => start_twice(actions, observed),
             _ => {}
         }
@@ -204,6 +210,12 @@ fn claim_everything(observed: &mut Observed) {
         for actor in actors.values_mut() {
             actor.owner.get_or_insert_with(|| Arc::clone(&owner));
         }
+    }
+}
+
+fn stop_to_upgrade(action: &mut Action) {
+    if let Deed::UpdateProvider(provider) = &action.deed {
+        action.deed = Deed::StopProvider { host: provider.host.clone(), id: provider.id.clone() };
     }
 }
 

@@ -17,7 +17,7 @@ impl Play {
             return self.wish();
         }
         match self.scenario.kind.draw(&mut self.dice) {
-            Kind::Calm | Kind::Killed | Kind::Everything => {}
+            Kind::Calm | Kind::Killed | Kind::Everything | Kind::Upgrade => {}
             Kind::ComeAndGo => self.come_or_go().await,
             Kind::Hang => self.hang(),
             Kind::Loss => self.lose(),
@@ -30,6 +30,10 @@ impl Play {
 
     fn wish(&mut self) {
         let version = self.dice.random_range(1..9);
+        if self.scenario.kind == Kind::Upgrade && self.dice.random_bool(0.7) {
+            self.wishes.deploy_gate(version);
+            return self.tell();
+        }
         match self.dice.random_range(0..5) {
             0 | 1 => self.wishes.deploy_shop(version),
             2 => self.wishes.deploy_tool(version),
