@@ -190,7 +190,7 @@ fn add_entry(inventory: &mut HostInventory, deed: &Deed) {
                 name: None,
                 revision: 0,
                 annotations: Some(provider.owner.annotations()),
-                links: None,
+                links: Some(Vec::new()),
                 unhealthy: None,
             });
         }
@@ -212,12 +212,13 @@ fn as_actor(actor: &ScaleActor) -> Actor {
     }
 }
 
+/// Its host may be able to replace it while it runs; one that is not refuses, and what runs goes on.
 fn as_provider(provider: &StartProvider) -> Provider {
     Provider {
         reference: Some(provider.reference.clone()),
         owner: Some(provider.owner.clone()),
         config: Some(provider.config.to_vec()),
         readiness: Readiness::Starting,
-        links: None,
+        links: Some(Arc::default()),
     }
 }

@@ -109,7 +109,8 @@ async fn keep(store: SharedStore, mut heard: watch::Receiver<Said>) {
     }
 }
 
-/// What is kept of an inventory: all but what changes by itself.
+/// What is kept of an inventory: all but what changes by itself. That a host tells of links stays: it can replace a
+/// provider while it runs, and who does not know that stops it first.
 fn text_of(inventory: &HostInventory) -> Vec<u8> {
     let mut kept = inventory.clone();
     (kept.uptime_human, kept.uptime_seconds) = (String::new(), 0);
@@ -117,7 +118,7 @@ fn text_of(inventory: &HostInventory) -> Vec<u8> {
     kept.breakers.clear();
     kept.traffic.clear();
     kept.components.iter_mut().for_each(|component| component.readiness = None);
-    kept.providers.iter_mut().for_each(|provider| provider.links = None);
+    kept.providers.iter_mut().filter_map(|provider| provider.links.as_mut()).for_each(Vec::clear);
     serde_json::to_vec(&kept).expect("an inventory has a JSON form")
 }
 

@@ -67,6 +67,14 @@ const NAMED: &[(Kind, u64, &str)] = &[
         58,
         "that a host was scaled up was lost on the way, and an update for fewer stopped one before what replaces it was ready",
     ),
+    (Kind::Everything, 362, "the same"),
+    (
+        Kind::Upgrade,
+        29,
+        "a host that was only remembered was taken for one that cannot replace a provider while it runs: it was stopped",
+    ),
+    (Kind::Upgrade, 34, "the same, right after a wadm was killed"),
+    (Kind::Upgrade, 82, "the same"),
 ];
 
 /// Those of a kind.

@@ -24,7 +24,7 @@ impl Play {
         self.outcome()
     }
 
-    /// The first wadm is killed after `effects` more effects once something is deployed. In that moment all hosts but one are
+    /// The wadm that acts is killed after `effects` more effects once something is deployed. In that moment all hosts but one are
     /// cut off: what they were told to start and do not say any more must not be started on the one that is left.
     pub(super) async fn take_over(mut self, effects: u64) -> Outcome {
         for slot in 0..self.slots.len() {
@@ -36,15 +36,23 @@ impl Play {
         self.pass(Instant::now() + SOON).await;
         self.wishes.deploy_shop(2);
         self.tell();
-        self.seats[0].fuse.shorten(effects);
+        let acting = self.acting();
+        self.seats[acting].fuse.shorten(effects);
         // Without so many effects it is killed when all is done.
-        let _ = timeout(DEPLOY, self.seats[0].fuse.blown()).await;
-        self.end(0);
+        let _ = timeout(DEPLOY, self.seats[acting].fuse.blown()).await;
+        self.end(acting);
         self.cut_off(&(1..self.slots.len()).collect::<Vec<_>>());
         self.pass(Instant::now() + SOON).await;
         self.cut_off(&[]);
         self.calm_down().await;
         judge::quiet(&mut self.site.ground.truth());
         self.outcome()
+    }
+
+    /// The seat of the wadm that acts.
+    fn acting(&self) -> usize {
+        let truth = self.site.ground.truth();
+        let (lease, _) = truth.lease.as_ref().expect("one of them acts");
+        self.seats.iter().position(|seat| lease.holder.starts_with(seat.name)).expect("it has a seat")
     }
 }
