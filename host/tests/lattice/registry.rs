@@ -198,7 +198,7 @@ async fn a_tag_that_moved_means_what_it_is_pinned_to_on_another_host() {
     assert!(error.contains("trellis.dev/pin"), "{error}");
     wrong.annotations = Some([pin::annotation(&tag, &"0".repeat(64))].into());
     let error = client.scale(&wrong).await.expect_err("nothing has that digest").to_string();
-    assert!(error.contains(&tag), "{error}");
+    assert!(error.contains(&tag) && error.contains("push it again"), "{error}");
 }
 
 #[tokio::test]
