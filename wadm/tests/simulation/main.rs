@@ -119,6 +119,13 @@ fn who_takes_over_starts_nothing_that_hosts_were_told_to_start_before_they_were_
 }
 
 #[test]
+fn writing_nothing_down_is_noticed() {
+    let forgetful = |seed| Scenario { mutation: Some(Mutation::WriteNothingDown), ..Scenario::new(Kind::Two, seed) };
+    let is_noticed = |effects| !forgetful(effects).take_over(effects).violations.is_empty();
+    assert!((0..40).any(is_noticed), "who takes over needs nothing that was written down");
+}
+
+#[test]
 fn hosts_that_are_lost_one_by_one_are_replaced_soon_each_time() {
     for seed in 0..4 {
         let outcome = Scenario::new(Kind::Calm, seed).lose_one_by_one();
