@@ -59,6 +59,9 @@ enum Command {
         /// Leave out the tests that start whole systems
         #[arg(long)]
         quick: bool,
+        /// Run 1,000 seeds of each kind of wadm's simulation instead of 20; takes hours
+        #[arg(long, conflicts_with = "quick")]
+        nightly: bool,
     },
     /// Says which tools are there and what is missing
     Doctor,
@@ -87,8 +90,12 @@ fn run(args: Args) -> Result<ExitCode> {
             let mode = if check { demo::Mode::Check } else { demo::Mode::Serve };
             demo::run(&workspace, &environment, scene, mode)
         }
-        Command::Test { quick } => {
-            let extent = if quick { test::Extent::Quick } else { test::Extent::Whole };
+        Command::Test { quick, nightly } => {
+            let extent = match (quick, nightly) {
+                (true, _) => test::Extent::Quick,
+                (false, true) => test::Extent::Nightly,
+                (false, false) => test::Extent::Whole,
+            };
             test::run(&workspace, &environment, extent)
         }
         Command::Doctor => Ok(doctor::run(&workspace, &environment)),

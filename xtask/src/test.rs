@@ -14,6 +14,9 @@ use crate::{guests, nats, package, postgres, redis, registry, step};
 /// The tests by published clients of lattice v1: a workspace of its own.
 const CLIENTS: &str = "tests/clients/Cargo.toml";
 
+/// How many seeds of each kind the simulation of wadm runs at night.
+const NIGHTLY_SEEDS: &str = "1000";
+
 /// How much is tested.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Extent {
@@ -21,6 +24,8 @@ pub(crate) enum Extent {
     Whole,
     /// Without the tests that start whole systems.
     Quick,
+    /// Everything, with [`NIGHTLY_SEEDS`].
+    Nightly,
 }
 
 /// Runs the steps; a failed one does not keep those from running that do not need it.
@@ -41,19 +46,21 @@ pub(crate) fn run(workspace: &Workspace, environment: &Environment, extent: Exte
     let built = summary
         .step("build", || step::run(&mut workspace.cargo(["build", "--release", "--workspace", "--bins", "--tests"])));
     let foreign = match extent {
-        Extent::Whole => summary.optional_step("other languages", || guests::build_foreign(workspace, environment)),
+        Extent::Whole | Extent::Nightly => {
+            summary.optional_step("other languages", || guests::build_foreign(workspace, environment))
+        }
         Extent::Quick => None,
     };
     match (server, redis, registry, postgres, guests, built) {
         (Some(server), Some(redis), Some(registry), Some(postgres), Some(_), Some(())) => {
             let selection = match (extent, foreign) {
-                (Extent::Whole, Some(_)) => Selection::Everything,
-                (Extent::Whole, None) => Selection::NoForeignActors,
                 (Extent::Quick, _) => Selection::NoWholeSystem,
+                (_, Some(_)) => Selection::Everything,
+                (_, None) => Selection::NoForeignActors,
             };
             let servers = Servers { nats: &server, redis: &redis, registry: &registry, postgres: &postgres };
-            summary.step("tests", || run_tests(workspace, environment, servers, selection));
-            if extent == Extent::Whole {
+            summary.step("tests", || run_tests(workspace, environment, servers, (extent, selection)));
+            if extent != Extent::Quick {
                 summary.step("clients", || run_clients(workspace, servers));
             }
         }
@@ -127,7 +134,7 @@ fn run_tests(
     workspace: &Workspace,
     environment: &Environment,
     servers: Servers<'_>,
-    selection: Selection,
+    (extent, selection): (Extent, Selection),
 ) -> Result<()> {
     let search_path = search_path_with(environment, &[servers.nats, servers.redis])?;
     let mut command = if has_nextest(workspace) {
@@ -138,6 +145,9 @@ fn run_tests(
     };
     command.env("TRELLIS_NATS_SERVER", servers.nats).env("TRELLIS_DOCKER_REGISTRY", servers.registry);
     command.env("TRELLIS_POSTGRES", servers.postgres);
+    if extent == Extent::Nightly {
+        command.env("TRELLIS_SIM_SEEDS", NIGHTLY_SEEDS).env("NEXTEST_PROFILE", "nightly");
+    }
     step::run(command.env("PATH", &search_path))
 }
 

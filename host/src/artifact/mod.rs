@@ -70,6 +70,14 @@ impl Artifacts {
         }
     }
 
+    /// As [`Artifacts::fetch`], but of a registry the component with this digest, whatever the tag means by now.
+    pub(crate) async fn fetch_pinned(&self, reference: &str, digest: &str) -> Result<Artifact> {
+        match Source::parse(reference)? {
+            Source::File(path) => read(path).await,
+            Source::Registry(image) => self.pull_pinned(&image, digest).await,
+        }
+    }
+
     /// The archive of a provider that `image` means now.
     ///
     /// # Errors
@@ -95,6 +103,30 @@ impl Artifacts {
         tracing::info!(reference = %image, digest = found.digest, "component pulled");
         Ok(Artifact { bytes, digest: found.digest, path: None })
     }
+
+    /// Nothing is resolved: what is here already needs no registry.
+    async fn pull_pinned(&self, image: &ImageRef, digest: &str) -> Result<Artifact> {
+        if let Ok(kept) = self.cache.get(digest).await {
+            return Ok(kept);
+        }
+        let _turn = self.turns.acquire().await.expect("is never closed");
+        let connection = self.registries.connect(image).await?;
+        let bytes = connection.component(digest).await.map_err(|error| is_gone(error, image, digest))?;
+        tracing::info!(reference = %image, digest, "component pulled by digest");
+        Ok(Artifact { bytes, digest: digest.to_owned(), path: None })
+    }
+}
+
+/// Says what can be done when a registry has forgotten what a tag meant.
+fn is_gone(error: Error, image: &ImageRef, digest: &str) -> Error {
+    if error.kind() != ErrorKind::NotFound {
+        return error;
+    }
+    let message = format!(
+        "{image} was sha256:{digest} where it runs already, and its registry does not keep that any more: push it again, \
+         or deploy another reference"
+    );
+    Error::new(ErrorKind::NotFound, message).with_source(error)
 }
 
 /// The bytes that `reference` means now, for whoever only wants to look at them.

@@ -70,6 +70,7 @@ fn components(snapshot: &Snapshot) -> Vec<ComponentEntry> {
     let entry = |entry: &std::sync::Arc<roster::ActorEntry>| ComponentEntry {
         id: entry.command.component_id.clone(),
         image_ref: entry.command.component_ref.clone(),
+        digest: Some(entry.digest.clone()),
         name: entry.claims.as_ref().and_then(|claims| claims.name.clone()),
         annotations: entry.command.annotations.clone(),
         revision: entry.claims.as_ref().and_then(|claims| claims.revision).unwrap_or_default(),

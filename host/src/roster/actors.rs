@@ -8,6 +8,7 @@ use trellis_lattice::identity::claims::{ActorClaims, Verified};
 use trellis_lattice::identity::component;
 use trellis_lattice::message::command::{ScaleComponent, StringMap};
 use trellis_lattice::message::event::EventName;
+use trellis_lattice::message::pin;
 use trellis_lattice::message::readiness::Rule;
 
 use super::owner::{Change, Done};
@@ -140,7 +141,7 @@ async fn start(
     let is_recorded = digest.is_some();
     let artifact = match digest {
         Some(digest) => context.artifacts.cache.get(&digest).await?,
-        None => context.artifacts.fetch(&command.component_ref).await?,
+        None => fetch(context, command).await?,
     };
     let (artifact, claims) = verify(artifact).await?;
     let id = &command.component_id;
@@ -163,6 +164,16 @@ async fn start(
         tracing::warn!(actor_id = %id, error = %error, "claims were not recorded");
     }
     Ok(ActorEntry { command: command.clone(), digest: artifact.digest, claims, limits, component, actor, readiness })
+}
+
+/// The bytes that the command means: those that it names by digest, else what its reference means now.
+async fn fetch(context: &Context, command: &ScaleComponent) -> Result<Artifact> {
+    let reference = &command.component_ref;
+    let pinned = pin::digest_of(command.annotations.as_ref(), reference);
+    match pinned.map_err(|wrong| Error::new(ErrorKind::Config, wrong))? {
+        Some(digest) => context.artifacts.fetch_pinned(reference, digest).await,
+        None => context.artifacts.fetch(reference).await,
+    }
 }
 
 /// Checks the claims, off the async threads: a hash over megabytes takes milliseconds.

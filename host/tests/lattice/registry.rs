@@ -10,8 +10,10 @@ use bytes::Bytes;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use trellis_host::artifact::archive::{Programs, Statement, own_target, pack};
 use trellis_host::artifact::registry::{Access, Image, ImageRef, Progress, Registries, Wanted};
+use trellis_host::host::Host;
 use trellis_lattice::identity::key::{Key, KeyKind};
-use trellis_lattice::message::command::StartProvider;
+use trellis_lattice::message::command::{ScaleComponent, StartProvider};
+use trellis_lattice::message::pin;
 use trellis_lattice::subject::Subject;
 use trellis_lattice::transport::Message;
 
@@ -61,6 +63,14 @@ impl Registry {
 
     fn image(&self, name: &str) -> ImageRef {
         ImageRef::parse(&format!("{}/{name}", self.address)).expect("valid")
+    }
+
+    /// Access for those who are let in.
+    fn login(&self) -> Access {
+        let docker = self.dir.path().join("config.json");
+        let login = format!(r#"{{"auths": {{"{}": {{"auth": "dXNlcjpzZWNyZXQ="}}}}}}"#, self.address);
+        std::fs::write(&docker, login).expect("written");
+        Access { docker_config: Some(docker), insecure: Vec::new() }
     }
 
     /// Pushes the component in `file`; `sha256:…` of its manifest.
@@ -144,14 +154,59 @@ async fn a_tag_that_moved_changes_nothing_that_runs() {
 }
 
 #[tokio::test]
+async fn a_tag_that_moved_means_what_it_is_pinned_to_on_another_host() {
+    let cluster = Cluster::new();
+    let registry = Registry::start(Some(HTPASSWD)).await;
+    let registries = Registries::new(registry.login());
+    let host = async |name: &str| {
+        let mut config = cluster.config(name);
+        config.registries = registry.login();
+        cluster.host_with(config, Key::generate(KeyKind::Host)).await
+    };
+    let (a, b) = (host("a").await, host("b").await);
+    let client = cluster.client();
+    let digest_on = async |host: &Host, id: &str| {
+        let components = client.inventory(host.id()).await.expect("answers").components;
+        let entry = components.into_iter().find(|entry| entry.id.as_str() == id).expect("it runs");
+        entry.digest.expect("our hosts say it")
+    };
+    let (tag, other) = (registry.image("echo:latest").to_string(), registry.image("echo:2").to_string());
+    let (first, second) =
+        (cluster.actor("one", &guests::echo(), None), cluster.actor("two", &guests::answering("2"), None));
+    registry.push(&registries, "echo:latest", &first).await;
+    client.scale(&scale(a.id(), "pinned", Path::new(&tag), 1)).await.expect("starts");
+    let digest = digest_on(&a, "pinned").await;
+    registry.push(&registries, "echo:latest", &second).await;
+    registry.push(&registries, "echo:2", &second).await;
+
+    let pinned = |id: &str, reference: &str| {
+        let order = scale(b.id(), id, Path::new(reference), 1);
+        let pin = pin::annotation(&tag, &digest);
+        ScaleComponent { annotations: Some(order.annotations.into_iter().flatten().chain([pin]).collect()), ..order }
+    };
+    client.scale(&pinned("pinned", &tag)).await.expect("the registry keeps what the tag meant");
+    assert_eq!(digest_on(&b, "pinned").await, digest);
+    client.scale(&scale(b.id(), "free", Path::new(&tag), 1)).await.expect("starts");
+    let moved = digest_on(&b, "free").await;
+    assert_ne!(moved, digest, "without a pin it is what it means now");
+    client.scale(&pinned("other", &other)).await.expect("starts");
+    assert_eq!(digest_on(&b, "other").await, moved, "a pin is for its reference");
+
+    let mut wrong = pinned("wrong", &tag);
+    wrong.annotations = Some([pin::annotation(&tag, "../../etc")].into());
+    let error = client.scale(&wrong).await.expect_err("no digest").to_string();
+    assert!(error.contains("trellis.dev/pin"), "{error}");
+    wrong.annotations = Some([pin::annotation(&tag, &"0".repeat(64))].into());
+    let error = client.scale(&wrong).await.expect_err("nothing has that digest").to_string();
+    assert!(error.contains(&tag) && error.contains("push it again"), "{error}");
+}
+
+#[tokio::test]
 async fn credentials_come_from_docker_or_from_the_lattice() {
     let cluster = Cluster::new();
     let registry = Registry::start(Some(HTPASSWD)).await;
     let file = cluster.actor("echo", &guests::echo(), None);
-    let docker = registry.dir.path().join("config.json");
-    let login = format!(r#"{{"auths": {{"{}": {{"auth": "dXNlcjpzZWNyZXQ="}}}}}}"#, registry.address);
-    std::fs::write(&docker, login).expect("written");
-    let logged_in = Access { docker_config: Some(docker), insecure: Vec::new() };
+    let logged_in = registry.login();
     registry.push(&Registries::new(logged_in.clone()), "echo:1", &file).await;
 
     let reference = registry.image("echo:1").to_string();

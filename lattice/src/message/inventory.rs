@@ -141,6 +141,9 @@ pub struct ComponentEntry {
     pub id: EntityId,
     /// The reference it was started from.
     pub image_ref: String,
+    /// Hex of the SHA-256 of its bytes. Ours.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub digest: Option<String>,
     /// The name in its claims.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub name: Option<String>,

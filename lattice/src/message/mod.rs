@@ -9,6 +9,7 @@ pub mod inventory;
 pub mod invocation;
 pub mod lease;
 pub mod link;
+pub mod pin;
 pub mod presence;
 pub mod readiness;
 pub mod record;

@@ -12,6 +12,7 @@ use trellis_lattice::message::inventory::{ComponentEntry, HostInventory, Provide
 
 use super::command::annotations;
 use super::flight::Flight;
+use super::inherited::{self, Inherited};
 use super::is_unknown;
 use super::leaving::Pending;
 use crate::observe::{Actor, Inventory, News, Observed, Provider, Readiness, Sight, Told};
@@ -21,6 +22,8 @@ use crate::plan::{Action, ActionKey, Deed, ScaleActor, StartProvider};
 #[derive(Debug, Default)]
 pub(crate) struct Begun {
     starts: BTreeMap<HostId, BTreeMap<EntityId, Start>>,
+    /// Those of whoever acted before.
+    inherited: Inherited,
     /// What hosts said last.
     said: BTreeMap<HostId, Arc<HostInventory>>,
 }
@@ -49,11 +52,20 @@ impl Begun {
         }
     }
 
+    /// Somebody else acted until now, and wrote down what hosts would run.
+    pub(super) fn take_over(&mut self, written: &[HostInventory], token: u64, now: Instant) {
+        self.inherited.take_over(written, token, now);
+    }
+
     /// What `host` said last, with what was begun there since; `None` when nothing was.
     pub(crate) fn completed(&self, host: &HostId) -> Option<HostInventory> {
-        let starts = self.starts.get(host)?;
+        let (starts, written) = (self.starts.get(host), self.inherited.written(host));
+        if starts.is_none() && written.is_none() {
+            return None;
+        }
         let mut inventory = HostInventory::clone(self.said.get(host)?);
-        starts.values().for_each(|start| add_entry(&mut inventory, &start.deed));
+        written.into_iter().for_each(|written| inherited::add(&mut inventory, written));
+        starts.into_iter().flat_map(BTreeMap::values).for_each(|start| add_entry(&mut inventory, &start.deed));
         Some(inventory)
     }
 
@@ -97,19 +109,25 @@ impl Begun {
     /// Forgets what a look answers.
     pub(super) fn look(&mut self, sight: &Sight) {
         self.said = sight.said().map(|(host, said)| (host.clone(), Arc::clone(said))).collect();
+        self.inherited.look(sight);
         self.retain(|host, id, start| {
             let Some(seen) = sight.hosts.get(host) else { return false };
             if seen.is_silent() {
                 start.silent = Some(sight.at);
             }
-            !start.pending.is_answered(seen, id)
+            let is_underway = seen.inventory.as_ref().and_then(|answer| answer.is_underway(id)) == Some(true);
+            is_underway || !start.pending.is_answered(seen, id)
         });
     }
 
-    /// Adds what may run on hosts that are or were silent.
+    /// Adds what may come, and what may run on hosts that are or were silent.
     pub(crate) fn complete(&self, observed: &mut Observed, sight: &Sight) {
+        self.inherited.complete(observed);
         let all = self.starts.iter().flat_map(|(host, starts)| starts.iter().map(move |(id, start)| (host, id, start)));
         for (host, id, start) in all {
+            if let Deed::ScaleActor(actor) | Deed::UpdateActor(actor) = &start.deed {
+                observed.coming.entry(host.clone()).or_default().insert(id.clone(), actor.count);
+            }
             let asked = sight.hosts.get(host).and_then(|seen| seen.asked);
             if start.silent.is_none_or(|silent| asked.is_some_and(|asked| asked > silent)) {
                 continue;
@@ -153,6 +171,7 @@ fn add_entry(inventory: &mut HostInventory, deed: &Deed) {
                 None => inventory.components.push(ComponentEntry {
                     id: actor.id.clone(),
                     image_ref: actor.reference.to_string(),
+                    digest: actor.digest.as_deref().map(str::to_owned),
                     name: None,
                     annotations: Some(annotations(actor)),
                     revision: 0,
@@ -171,7 +190,7 @@ fn add_entry(inventory: &mut HostInventory, deed: &Deed) {
                 name: None,
                 revision: 0,
                 annotations: Some(provider.owner.annotations()),
-                links: None,
+                links: Some(Vec::new()),
                 unhealthy: None,
             });
         }
@@ -182,6 +201,7 @@ fn add_entry(inventory: &mut HostInventory, deed: &Deed) {
 fn as_actor(actor: &ScaleActor) -> Actor {
     Actor {
         reference: actor.reference.clone(),
+        digest: actor.digest.clone(),
         max_instances: actor.count,
         owner: Some(actor.owner.clone()),
         limits: Some(actor.limits),
@@ -192,12 +212,13 @@ fn as_actor(actor: &ScaleActor) -> Actor {
     }
 }
 
+/// Its host may be able to replace it while it runs; one that is not refuses, and what runs goes on.
 fn as_provider(provider: &StartProvider) -> Provider {
     Provider {
         reference: Some(provider.reference.clone()),
         owner: Some(provider.owner.clone()),
         config: Some(provider.config.to_vec()),
         readiness: Readiness::Starting,
-        links: None,
+        links: Some(Arc::default()),
     }
 }

@@ -12,6 +12,7 @@ use trellis_lattice::id::{EntityId, HostId, LatticeName};
 use trellis_lattice::message::command::{DeleteLink, ScaleComponent, StartProvider, StringMap};
 use trellis_lattice::message::fence::Terms;
 use trellis_lattice::message::inventory::HostInventory;
+use trellis_lattice::message::pin;
 use trellis_lattice::message::readiness::READINESS;
 use trellis_lattice::store::{Expect, Key, SharedStore};
 use trellis_lattice::transport::SharedTransport;
@@ -183,7 +184,8 @@ fn bare(host: &HostId, id: &EntityId) -> ScaleComponent {
 /// What an actor is annotated with.
 pub(super) fn annotations(actor: &ScaleActor) -> StringMap {
     let rule = actor.readiness.iter().map(|rule| (READINESS.to_owned(), rule.to_string()));
-    actor.owner.annotations().into_iter().chain(rule).collect()
+    let pin = actor.digest.iter().map(|digest| pin::annotation(&actor.reference, digest));
+    actor.owner.annotations().into_iter().chain(rule).chain(pin).collect()
 }
 
 fn scale(actor: &ScaleActor) -> ScaleComponent {

@@ -2,12 +2,13 @@
 //! up to a bound; what comes of each is kept as an [`Attempt`] until it is seen or no longer wanted.
 //!
 //! [`command`] sends one, [`validity`] says until when it counts, [`flight`] is how far one is, [`ledger`] has all of
-//! them, [`queue`] knows which goes next, [`begun`] has what may have started on hosts that fell silent, [`leaving`] what
-//! may have stopped.
+//! them, [`queue`] knows which goes next, [`begun`] has what may have started on hosts that fell silent, [`inherited`] what
+//! whoever acted before may have started, [`leaving`] what may have stopped.
 
 mod begun;
 mod command;
 mod flight;
+mod inherited;
 mod leaving;
 mod ledger;
 mod queue;
@@ -120,10 +121,14 @@ impl Executor {
         self.begun.completed(host)
     }
 
-    /// Somebody else acted until now: what that one put may yet appear, and what it stopped may be gone.
-    pub(crate) fn take_over(&mut self) {
-        self.leaving.take_over(Instant::now());
+    /// Somebody else acted until now: what that one put may yet appear, what it stopped may be gone, and what it had
+    /// `written` down may have started. `token` is ours. Gives when none of its commands counts any more.
+    pub(crate) fn take_over(&mut self, written: &[HostInventory], token: u64) -> Instant {
+        let now = Instant::now();
+        self.leaving.take_over(now);
+        self.begun.take_over(written, token, now);
         self.late_puts.of_others = self.clock.now() + OVER;
+        now + OVER
     }
 
     /// Forgets what is under way: somebody else acts.

@@ -84,6 +84,8 @@ pub struct Inventory {
 pub struct Actor {
     /// Where its bytes came from.
     pub reference: Arc<str>,
+    /// Hex of the SHA-256 of its bytes; `None` when the host does not say.
+    pub digest: Option<Arc<str>>,
     /// At most so many instances at once.
     pub max_instances: u32,
     /// Who started it, by its annotations; `None` when it was not wadm.

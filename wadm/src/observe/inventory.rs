@@ -32,15 +32,11 @@ impl Answer {
             cpu_millis: Some(capacity.cpu_millis),
             max_instances: Some(capacity.max_instances.into()),
         });
-        let runs = Inventory {
-            actors: inventory.components.iter().map(actor).collect::<BTreeMap<_, _>>(),
-            providers: inventory.providers.iter().map(provider).collect(),
-        };
         Self {
             name: inventory.friendly_name.clone(),
             labels: inventory.labels.clone(),
             capacity,
-            runs,
+            runs: runs_of(&inventory),
             said: Arc::new(inventory),
         }
     }
@@ -86,14 +82,23 @@ impl Answer {
     }
 
     /// The highest fencing token that it knows.
-    pub(super) fn fence(&self) -> u64 {
+    pub(crate) fn fence(&self) -> u64 {
         self.said.fence.unwrap_or(0)
+    }
+}
+
+/// What an inventory says that its host runs.
+pub(crate) fn runs_of(inventory: &HostInventory) -> Inventory {
+    Inventory {
+        actors: inventory.components.iter().map(actor).collect(),
+        providers: inventory.providers.iter().map(provider).collect(),
     }
 }
 
 fn actor(entry: &ComponentEntry) -> (EntityId, Actor) {
     let actor = Actor {
         reference: entry.image_ref.as_str().into(),
+        digest: entry.digest.as_deref().map(Arc::from),
         max_instances: entry.max_instances,
         owner: owner(entry.annotations.as_ref()),
         limits: Some(Limits::of(entry.limits.as_ref())),

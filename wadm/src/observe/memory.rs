@@ -45,14 +45,15 @@ impl Memory {
     }
 
     /// The hosts that whoever acted before wrote down. Who takes over asks for them, however long it has been looking
-    /// itself: hosts that it never heard may run what it would start a second time.
-    pub(crate) async fn recall(&self) -> Vec<HostInventory> {
+    /// itself: hosts may run what it would start a second time, also those that it heard. `None` when the store does not
+    /// tell, and then nothing is safe to start.
+    pub(crate) async fn recall(&self) -> Option<Vec<HostInventory>> {
         match timeout(PATIENCE, recall(&self.store)).await {
-            Ok(Ok(hosts)) => return hosts,
+            Ok(Ok(hosts)) => return Some(hosts),
             Ok(Err(error)) => debug!(%error, "hosts not recalled"),
             Err(_) => debug!("hosts not recalled in time"),
         }
-        Vec::new()
+        None
     }
 
     /// Writes down, some time soon, what `sight` shows, `completed` with what may be running besides.
@@ -108,7 +109,8 @@ async fn keep(store: SharedStore, mut heard: watch::Receiver<Said>) {
     }
 }
 
-/// What is kept of an inventory: all but what changes by itself.
+/// What is kept of an inventory: all but what changes by itself. That a host tells of links stays: it can replace a
+/// provider while it runs, and who does not know that stops it first.
 fn text_of(inventory: &HostInventory) -> Vec<u8> {
     let mut kept = inventory.clone();
     (kept.uptime_human, kept.uptime_seconds) = (String::new(), 0);
@@ -116,7 +118,7 @@ fn text_of(inventory: &HostInventory) -> Vec<u8> {
     kept.breakers.clear();
     kept.traffic.clear();
     kept.components.iter_mut().for_each(|component| component.readiness = None);
-    kept.providers.iter_mut().for_each(|provider| provider.links = None);
+    kept.providers.iter_mut().filter_map(|provider| provider.links.as_mut()).for_each(Vec::clear);
     serde_json::to_vec(&kept).expect("an inventory has a JSON form")
 }
 

@@ -32,6 +32,7 @@ pub use self::owner::{GENERATION, LinkKey, Owned, Owner};
 
 pub use self::presence::{Believes, SUSPECT};
 
+pub(crate) use self::inventory::runs_of;
 pub(crate) use self::memory::{Memory, foretell};
 pub(crate) use self::owner::OWNED;
 pub(crate) use self::sight::{SeenHost, Sight};
@@ -64,6 +65,9 @@ pub struct Observed {
     /// How many instances are left at least of what commands are under way for: on more nobody may rely, whatever the
     /// inventory says.
     pub leaving: BTreeMap<HostId, BTreeMap<EntityId, u32>>,
+    /// How many instances commands that are under way may bring, whatever the inventory says: to ask for fewer may be to
+    /// stop some.
+    pub coming: BTreeMap<HostId, BTreeMap<EntityId, u32>>,
 }
 
 /// Until when links and configs may yet appear that were put earlier, although nobody said what came of that: a host

@@ -99,6 +99,7 @@ impl Sight {
             attempts,
             late_puts: LatePuts::default(),
             leaving: BTreeMap::new(),
+            coming: BTreeMap::new(),
         }
     }
 

@@ -70,8 +70,9 @@ pub(crate) enum Sign {
 enum Ask {
     /// A look.
     Sight(oneshot::Sender<Sight>),
-    /// To take hosts for silent that another wadm saw, unless they were heard, and to ask those that are heard.
-    TakeOver(Vec<HostInventory>),
+    /// To take hosts for silent that another wadm saw, unless they were heard, and to ask those that are heard: now, and
+    /// when that one's commands are over.
+    TakeOver(Vec<HostInventory>, Instant),
 }
 
 impl Observer {
@@ -89,7 +90,7 @@ impl Observer {
         let patience = Patience { request: PATIENCE, ..Patience::default() };
         let client = Client::new(senses.transport.clone(), senses.believes.lattice.clone()).with_patience(patience);
         let eye = Eye::new(senses.believes.clone(), senses.settle);
-        let task = Task { senses, client, eye, wake, tell, answers: FuturesUnordered::new() };
+        let task = Task { senses, client, eye, wake, tell, answers: FuturesUnordered::new(), over: None };
         let task = tokio::spawn(task.run((presence, events), asked));
         Ok(Self { asks, news, told, _task: AbortOnDropHandle::new(task) })
     }
@@ -112,10 +113,10 @@ impl Observer {
     }
 
     /// Somebody else acted until now: takes hosts for silent that it saw, unless they were heard, and asks the others what
-    /// it left of them. Every later look has them.
-    pub(crate) async fn take_over(&self, hosts: Vec<HostInventory>) {
+    /// it left of them, once more when its commands are `over`. Every later look has them.
+    pub(crate) async fn take_over(&self, hosts: Vec<HostInventory>, over: Instant) {
         // Without the task there are no looks any more.
-        let _ = self.asks.send(Ask::TakeOver(hosts)).await;
+        let _ = self.asks.send(Ask::TakeOver(hosts, over)).await;
     }
 }
 
@@ -128,6 +129,8 @@ struct Task {
     wake: watch::Sender<u64>,
     tell: mpsc::Sender<Told>,
     answers: FuturesUnordered<BoxFuture<'static, Answer>>,
+    /// When the commands of whoever acted before are over, if that is still to come.
+    over: Option<Instant>,
 }
 
 impl Task {
@@ -151,7 +154,8 @@ impl Task {
                 biased;
                 ask = asked.recv() => match ask {
                     Some(Ask::Sight(ask)) => self.answer(ask),
-                    Some(Ask::TakeOver(hosts)) => {
+                    Some(Ask::TakeOver(hosts, over)) => {
+                        self.over = Some(over);
                         self.eye.ask_all(Instant::now());
                         self.remember(hosts)
                     }
@@ -208,6 +212,9 @@ impl Task {
     fn look(&mut self, looked: &mut Instant) -> bool {
         let now = Instant::now();
         let before = std::mem::replace(looked, now);
+        if self.over.take_if(|over| now >= *over).is_some() {
+            self.eye.ask_all(now);
+        }
         self.eye.sweep(now);
         self.eye.conclude(now);
         self.eye.time_tells(before, now)

@@ -159,6 +159,8 @@ pub struct ScaleActor {
     pub id: EntityId,
     /// Where its bytes are.
     pub reference: Arc<str>,
+    /// Hex of the SHA-256 of the bytes that run of this reference already, and that it is to mean there too.
+    pub digest: Option<Arc<str>>,
     /// At most so many instances at once; not 0.
     pub count: u32,
     /// Its limits.
@@ -236,8 +238,12 @@ impl fmt::Display for Action {
             Deed::PutLink { link } => write!(f, "put link {}", LinkKey::of(link)),
             Deed::RestoreLink { link } => write!(f, "put link {} again", LinkKey::of(link)),
             Deed::DeleteLink { link } => write!(f, "delete link {link}"),
-            Deed::ScaleActor(actor) => write!(f, "scale actor {} on {} to {}", actor.id, actor.host, actor.count),
-            Deed::UpdateActor(actor) => write!(f, "update actor {} on {} to {}", actor.id, actor.host, actor.reference),
+            Deed::ScaleActor(actor) => {
+                write!(f, "scale actor {} on {} to {}{}", actor.id, actor.host, actor.count, pin(actor))
+            }
+            Deed::UpdateActor(actor) => {
+                write!(f, "update actor {} on {} to {}{}", actor.id, actor.host, actor.reference, pin(actor))
+            }
             Deed::StopActor { host, id, .. } => write!(f, "stop actor {id} on {host}"),
             Deed::StartProvider(provider) => write!(f, "start provider {} on {}", provider.id, provider.host),
             Deed::UpdateProvider(provider) => {
@@ -247,4 +253,10 @@ impl fmt::Display for Action {
             Deed::RollBack { to, why } => write!(f, "roll {} back to version {to}: {why}", self.app),
         }
     }
+}
+
+/// The bytes that an actor's reference is to mean, as far as people need to see them.
+fn pin(actor: &ScaleActor) -> String {
+    let digest = actor.digest.as_ref().map(|digest| digest.get(..12).unwrap_or(digest));
+    digest.map_or_else(String::new, |digest| format!(" as {digest}"))
 }

@@ -22,6 +22,7 @@ mod shortage;
 mod spare;
 mod spread;
 mod status;
+mod thing;
 mod world;
 
 pub use self::action::{Action, ActionKey, Deed, ScaleActor, Stage, StartProvider};

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::action::Action;
-use super::component::{Mover, running, things};
+use super::component::Mover;
 use super::desired::{App, Component, Desired, desired};
 use super::draft::{self, Draft, For};
 use super::explain;
@@ -16,6 +16,7 @@ use super::rollout::{self, Verdict};
 use super::shortage;
 use super::spread::Placer;
 use super::status;
+use super::thing::{running, things};
 use super::world::{HostIndex, World};
 use crate::intent::Intent;
 use crate::manifest::Patience;

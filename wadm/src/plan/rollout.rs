@@ -1,9 +1,9 @@
 //! Whether the rollout of an application has failed, and what follows.
 
-use super::component::things;
 use super::desired::{App, Component};
 use super::draft::{Draft, For};
 use super::placement::Subject;
+use super::thing::things;
 use super::world::World;
 use crate::manifest::Rollback;
 use crate::observe::{Progress, Readiness, Rollout};

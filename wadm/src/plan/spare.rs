@@ -3,9 +3,9 @@
 
 use std::collections::BTreeMap;
 
-use super::component::Thing;
 use super::desired::Component;
 use super::spread::Placement;
+use super::thing::Thing;
 
 /// A group by the number of its scaler and its own.
 type GroupKey = (usize, usize);

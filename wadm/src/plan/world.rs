@@ -152,6 +152,12 @@ impl<'a> World<'a> {
         leaving.and_then(|left| left.get(id)).map_or(count, |left| count.min(*left))
     }
 
+    /// How many instances commands that are under way may bring to a host.
+    pub(super) fn coming(&self, host: HostIndex, id: &EntityId) -> u32 {
+        let coming = self.observed.coming.get(self.entry(host).id);
+        coming.and_then(|coming| coming.get(id)).copied().unwrap_or(0)
+    }
+
     /// The ids of all that runs for an application.
     pub(super) fn owned(&self, app: &AppName) -> Option<&OwnedIds<'a>> {
         self.owned.get(app)

@@ -26,6 +26,9 @@ pub type Planner = Arc<dyn Fn(&Intent, &Observed, Duration) -> Plan + Send + Syn
 /// How many hosts make planning so long that it has a thread of its own.
 const MANY_HOSTS: usize = 500;
 
+/// How soon whoever takes over asks the store again what the one before wrote down.
+const RECALL: Duration = Duration::from_millis(500);
+
 /// The longest pause between two plans: nothing is missed for longer, whatever wakes are lost.
 const LONGEST: Duration = Duration::from_secs(10);
 
@@ -125,9 +128,13 @@ impl Reconciler {
             info!(token = acting, "acting changed");
             self.executor.stand_down();
             self.rollouts.read().await;
-            if acting.is_some() {
-                self.executor.take_over();
-                self.observer.take_over(self.memory.recall().await).await;
+            if let Some(token) = acting {
+                let Some(hosts) = self.memory.recall().await else {
+                    *latest = Instant::now() + RECALL;
+                    return None;
+                };
+                let over = self.executor.take_over(&hosts, token);
+                self.observer.take_over(hosts, over).await;
             }
         }
         let Some(sight) = self.observer.sight().await else { return acting };

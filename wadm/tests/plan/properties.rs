@@ -90,6 +90,7 @@ fn add(
             owner,
             limits: None,
             config: None,
+            digest: None,
             readiness_rule: None,
             readiness,
             exports: None,

@@ -134,6 +134,9 @@ pub(crate) struct HostScene {
     /// How many instances commands that are under way leave, by id.
     #[serde(default)]
     leaves: BTreeMap<EntityId, u32>,
+    /// How many instances commands that are under way may bring, by id.
+    #[serde(default)]
+    comes: BTreeMap<EntityId, u32>,
     /// It did not say yet what it runs.
     #[serde(default)]
     unknown: bool,
@@ -223,6 +226,7 @@ impl Scene {
             attempts: self.attempt.iter().map(|(key, attempt)| (self.key(key), attempt.observed(self.now()))).collect(),
             late_puts: LatePuts { own: self.late_puts().collect(), ..LatePuts::default() },
             leaving: self.host.iter().map(|(name, host)| (host_id(name), host.leaves.clone())).collect(),
+            coming: self.host.iter().map(|(name, host)| (host_id(name), host.comes.clone())).collect(),
         }
     }
 

@@ -77,6 +77,7 @@ fn scale(observed: &mut Observed, actor: &ScaleActor, readiness: &Readiness) {
     let kept = actors.get(&actor.id).map_or(Readiness::Running, |known| known.readiness.clone());
     let scaled = Actor {
         reference: actor.reference.clone(),
+        digest: actor.digest.clone(),
         max_instances: actor.count,
         owner: Some(actor.owner.clone()),
         limits: Some(actor.limits),

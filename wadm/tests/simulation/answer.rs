@@ -116,7 +116,9 @@ impl Answer<'_> {
 
     fn start_provider(&self) -> Result<Made, String> {
         let command: StartProvider = self.parse()?;
-        if self.machine.site.ground.truth().host(&self.machine.id).runs.contains_key(&command.provider_id) {
+        let gives_way = command.allow_update && is_process(&command.provider_ref);
+        if !gives_way && self.machine.site.ground.truth().host(&self.machine.id).runs.contains_key(&command.provider_id)
+        {
             return Err(format!("{} runs here already", command.provider_id));
         }
         let run = Run {
@@ -221,6 +223,7 @@ impl Answer<'_> {
         let components = of(Kind::Actor).map(|(id, run)| ComponentEntry {
             id: id.clone(),
             image_ref: run.reference.clone(),
+            digest: None,
             name: None,
             annotations: run.annotations.clone(),
             revision: 0,
@@ -234,7 +237,8 @@ impl Answer<'_> {
             name: None,
             revision: 0,
             annotations: run.annotations.clone(),
-            links: None,
+            // That it tells of its links says that its provider can be replaced while it runs; it has none.
+            links: is_process(&run.reference).then(Vec::new),
             unhealthy: None,
         });
         HostInventory {
@@ -295,6 +299,11 @@ impl Work {
         change(&mut truth, machine, &id, run.as_ref());
         told(machine, &id, kind, run.as_ref())
     }
+}
+
+/// Whether a provider runs as a process, and not in its host.
+fn is_process(reference: &str) -> bool {
+    !reference.starts_with("builtin:")
 }
 
 /// References that no simulated host can start.

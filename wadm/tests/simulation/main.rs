@@ -1,8 +1,8 @@
 //! `wadm` in a lattice where everything goes wrong, by seed: after it has been quiet, what runs is what was wanted, and
 //! on the way nothing was stopped that should not have been.
 //!
-//! The ordinary run takes 20 seeds of each kind, and those of [`named`], which found something once. Nightly:
-//! `TRELLIS_SIM_SEEDS=1000 cargo test --release -p trellis-wadm --test simulation`. A failure prints the kind and the
+//! The ordinary run takes 20 seeds of each kind, and those of [`named`], which found something once; with
+//! `TRELLIS_SIM_SEEDS=1000`, as `cargo xtask test --nightly` has it, that many. A failure prints the kind and the
 //! seed; `TRELLIS_SIM_SEED=24` with the name of the kind's test runs that one alone and prints what happened.
 
 mod answer;
@@ -97,12 +97,32 @@ fn everything_at_once_ends_well() {
 }
 
 #[test]
+fn providers_are_upgraded_while_everything_happens() {
+    check(Kind::Upgrade);
+}
+
+#[test]
 fn a_wadm_may_be_killed_at_each_effect_of_a_deploy() {
     let effects = Scenario::new(Kind::Calm, 0).run().effects.min(40);
     for at in 0..effects {
         let outcome = Scenario { kill_after: Some(at), ..Scenario::new(Kind::Calm, at) }.run();
         assert!(outcome.violations.is_empty(), "killed at {at}: {:#?}\n{}", outcome.violations, outcome.trace);
     }
+}
+
+#[test]
+fn who_takes_over_starts_nothing_that_hosts_were_told_to_start_before_they_were_cut_off() {
+    for effects in 0..40 {
+        let outcome = Scenario::new(Kind::Two, effects).take_over(effects);
+        assert!(outcome.violations.is_empty(), "killed at {effects}: {:#?}\n{}", outcome.violations, outcome.trace);
+    }
+}
+
+#[test]
+fn writing_nothing_down_is_noticed() {
+    let forgetful = |seed| Scenario { mutation: Some(Mutation::WriteNothingDown), ..Scenario::new(Kind::Two, seed) };
+    let is_noticed = |effects| !forgetful(effects).take_over(effects).violations.is_empty();
+    assert!((0..40).any(is_noticed), "who takes over needs nothing that was written down");
 }
 
 #[test]
@@ -171,4 +191,7 @@ noticed! {
     forgetting_tombstones_is_noticed: ForgetTombstones,
     never_updating_is_noticed: NeverUpdate,
     relying_on_what_leaves_is_noticed: RelyOnWhatLeaves,
+    forgetting_what_comes_is_noticed: ForgetWhatComes,
+    never_upgrading_is_noticed: NeverUpgrade,
+    stopping_to_upgrade_is_noticed: StopToUpgrade,
 }

@@ -68,6 +68,14 @@ pub(crate) enum Mutation {
     NeverUpdate,
     /// What may be gone by now is relied upon.
     RelyOnWhatLeaves,
+    /// What may be coming is not known.
+    ForgetWhatComes,
+    /// A provider that could be replaced while it runs is not.
+    NeverUpgrade,
+    /// It is stopped first.
+    StopToUpgrade,
+    /// What hosts run and were told to run is not written down.
+    WriteNothingDown,
 }
 
 impl Mutation {
@@ -95,6 +103,9 @@ impl Mutation {
 
     /// A record as it is written.
     pub(crate) fn record(self, key: &Key, value: Bytes) -> Bytes {
+        if self == Self::WriteNothingDown && key.as_str().starts_with("wadm.seen.") {
+            return without_what_it_runs(&value);
+        }
         let lease = Lease::decode(&value).filter(|_| self == Self::KeepTheToken && key.as_str() == LEASE_KEY);
         lease.map_or(value, |lease| Lease { token: 1, ..lease }.encode().into())
     }
@@ -147,6 +158,7 @@ impl Mutation {
                 observed.hosts.retain(|_, host| host.is_here());
             }
             Self::RelyOnWhatLeaves => observed.leaving.clear(),
+            Self::ForgetWhatComes => observed.coming.clear(),
             Self::IgnoreSilence => observed.hosts.values_mut().for_each(|host| host.seen = Seen::Present),
             Self::IgnoreOwnership => claim_everything(&mut observed),
             Self::NoBackOff => {
@@ -179,6 +191,8 @@ impl Mutation {
             Self::ForgetLinks => actions.retain(|action| !matches!(action.deed, Deed::PutLink { .. })),
             Self::ForgetConfigs => actions.retain(|action| !matches!(action.deed, Deed::PutConfig { .. })),
             Self::NeverUpdate => actions.retain(|action| !matches!(action.deed, Deed::UpdateActor(_))),
+            Self::NeverUpgrade => actions.retain(|action| !matches!(action.deed, Deed::UpdateProvider(_))),
+            Self::StopToUpgrade => actions.iter_mut().for_each(stop_to_upgrade),
             Self::StartTwice => start_twice(actions, observed),
             _ => {}
         }
@@ -201,6 +215,20 @@ fn claim_everything(observed: &mut Observed) {
         for actor in actors.values_mut() {
             actor.owner.get_or_insert_with(|| Arc::clone(&owner));
         }
+    }
+}
+
+fn without_what_it_runs(inventory: &[u8]) -> Bytes {
+    let mut inventory: Value = serde_json::from_slice(inventory).expect("an inventory");
+    for runs in ["components", "providers"] {
+        inventory[runs] = Value::Array(Vec::new());
+    }
+    inventory.to_string().into()
+}
+
+fn stop_to_upgrade(action: &mut Action) {
+    if let Deed::UpdateProvider(provider) = &action.deed {
+        action.deed = Deed::StopProvider { host: provider.host.clone(), id: provider.id.clone() };
     }
 }
 

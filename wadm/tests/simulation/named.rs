@@ -62,6 +62,19 @@ const NAMED: &[(Kind, u64, &str)] = &[
         946,
         "of a host that was silent while it was scaled up, not even what it had said was relied upon: it was stopped",
     ),
+    (
+        Kind::Everything,
+        58,
+        "that a host was scaled up was lost on the way, and an update for fewer stopped one before what replaces it was ready",
+    ),
+    (Kind::Everything, 362, "the same"),
+    (
+        Kind::Upgrade,
+        29,
+        "a host that was only remembered was taken for one that cannot replace a provider while it runs: it was stopped",
+    ),
+    (Kind::Upgrade, 34, "the same, right after a wadm was killed"),
+    (Kind::Upgrade, 82, "the same"),
 ];
 
 /// Those of a kind.

@@ -1,6 +1,8 @@
 //! One run: a lattice of simulated hosts, one or two wadms, and what happens to them, all by one seed.
 
+mod fixed;
 mod happening;
+mod kind;
 mod seat;
 
 use std::sync::Arc;
@@ -24,63 +26,13 @@ use trellis_lattice::transport::memory::faults::{Faults, Rates};
 use trellis_wadm::Wadm;
 use trellis_wadm::intent::Intent;
 
+pub(crate) use self::kind::Kind;
 use crate::ground::{Ground, Kind as RunKind, Run};
 use crate::host::{Machine, SimulatedHost, Site, seeded_key};
 use crate::judge::{self, Strictness};
 use crate::mutation::Mutation;
 use crate::weather::{Fuse, Mood};
 use crate::wishes::Wishes;
-
-/// What goes wrong in a run.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Kind {
-    /// Nothing.
-    Calm,
-    /// Hosts are killed and started, some with an empty disk, one for good.
-    ComeAndGo,
-    /// Hosts stop in the middle and go on.
-    Hang,
-    /// Messages are lost, doubled and late.
-    Loss,
-    /// Hosts are cut off, a few or most of them.
-    Cut,
-    /// A wadm is killed at one of its effects, again and again.
-    Killed,
-    /// Two wadms, of which one or the other hangs in the air.
-    Two,
-    /// The store answers from the past, or nothing at all.
-    Past,
-    /// The store and the intent are empty for a while.
-    Empty,
-    /// All of it.
-    Everything,
-}
-
-impl Kind {
-    /// All of them.
-    pub(crate) const ALL: [Self; 10] = [
-        Self::Calm,
-        Self::ComeAndGo,
-        Self::Hang,
-        Self::Loss,
-        Self::Cut,
-        Self::Killed,
-        Self::Two,
-        Self::Past,
-        Self::Empty,
-        Self::Everything,
-    ];
-
-    /// Whether wadms are killed at their effects.
-    fn kills_wadms(self) -> bool {
-        matches!(self, Self::Killed | Self::Everything)
-    }
-
-    /// One of the kinds that this one is made of.
-    fn draw(self, dice: &mut StdRng) -> Self {
-        if self == Self::Everything { Self::ALL[dice.random_range(1..9)] } else { self }
-    }
-}
 
 /// What came of a run.
 pub(crate) struct Outcome {
@@ -109,6 +61,11 @@ impl Scenario {
     /// Runs it to its end, on a runtime of its own whose clock moves only when everybody waits.
     pub(crate) fn run(self) -> Outcome {
         runtime().block_on(async { Play::open(self).await.run().await })
+    }
+
+    /// The same lattice: the first of two wadms is killed after so many effects of a deploy, while hosts are cut off.
+    pub(crate) fn take_over(self, effects: u64) -> Outcome {
+        runtime().block_on(async { Play::open(self).await.take_over(effects).await })
     }
 
     /// The same lattice, which loses half of its hosts, one by one.
@@ -189,7 +146,7 @@ impl Play {
             store: Arc::clone(&store),
         };
         let leases = AbortOnDropHandle::new(tokio::spawn(follow_leases(ground.clone(), store)));
-        let lossy = matches!(scenario.kind, Kind::Loss | Kind::Everything);
+        let lossy = scenario.kind == Kind::Loss || scenario.kind.is_mixed();
         ground.truth().strictness = if lossy { Strictness::Lossy } else { Strictness::Strict };
         let slots = (1..=6).map(|number| {
             let zone = if number % 2 == 0 { "east" } else { "west" };
@@ -225,19 +182,6 @@ impl Play {
             self.start(seat).await;
         }
         self.deploy_first();
-    }
-
-    /// Hosts are lost for good one after the other, each a while after the one before: every time what they ran is
-    /// started elsewhere soon.
-    async fn lose_one_by_one(mut self) -> Outcome {
-        self.begin().await;
-        self.pass(Instant::now() + SOON).await;
-        for at in [1, 2, 3] {
-            self.slots[at].host.take().expect("it runs").kill();
-            self.pass(Instant::now() + SOON).await;
-            judge::quiet(&mut self.site.ground.truth());
-        }
-        self.outcome()
     }
 
     async fn run(mut self) -> Outcome {
@@ -314,6 +258,9 @@ impl Play {
         self.wishes.deploy_shop(1);
         if self.dice.random_bool(0.5) {
             self.wishes.deploy_broken();
+        }
+        if self.scenario.kind == Kind::Upgrade {
+            self.wishes.deploy_gate(1);
         }
         self.tell();
     }

@@ -110,6 +110,16 @@ impl Wishes {
         self.deploy("tool", version, components, WantedApp { runs: vec![run], is_sound: true, ..WantedApp::default() });
     }
 
+    /// Deploys `gate`: a provider that runs as a process, and gives way to its next version.
+    pub(crate) fn deploy_gate(&mut self, version: u32) {
+        let image = format!("file:///gate-{version}.par");
+        let scalers = [scaler("spreadscaler", 1, &json!([]))];
+        let components = json!([component("gate", "capability", &image, &scalers)]);
+        let (id, instances) = ("gate-gate".to_owned(), Instances::Total(1));
+        let run = WantedRun { id, reference: image, instances, zone: None };
+        self.deploy("gate", version, components, WantedApp { runs: vec![run], is_sound: true, ..WantedApp::default() });
+    }
+
     /// Deploys `broken`: an actor whose image is not there.
     pub(crate) fn deploy_broken(&mut self) {
         let scalers = [scaler("spreadscaler", 1, &json!([]))];

@@ -128,6 +128,7 @@ fn carry_out(observed: &mut Observed, plan: Plan) {
             limits: Some(scale.limits),
             config: Some(scale.config.to_vec()),
             readiness: Readiness::Ready,
+            digest: None,
             readiness_rule: None,
             exports: None,
         };

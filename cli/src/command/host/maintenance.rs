@@ -6,6 +6,7 @@ use serde_json::json;
 use trellis_lattice::id::HostId;
 use trellis_lattice::message::command::{ComponentAuction, HostLabel, ScaleComponent, StringMap};
 use trellis_lattice::message::inventory::{ComponentEntry, HostInventory};
+use trellis_lattice::message::pin;
 
 use crate::command::scale;
 use crate::context::{Connected, Context};
@@ -128,6 +129,9 @@ async fn start_elsewhere(
 }
 
 fn order(host: &HostId, actor: &ComponentEntry, count: u32) -> anyhow::Result<ScaleComponent> {
+    // What moves is what runs, whatever a tag means by now.
+    let pin = actor.digest.iter().filter(|_| count > 0).map(|digest| pin::annotation(&actor.image_ref, digest));
+    let annotations: StringMap = actor.annotations.clone().into_iter().flatten().chain(pin).collect();
     Ok(ScaleComponent {
         component_ref: actor.image_ref.clone(),
         component_id: actor.id.clone(),
@@ -135,7 +139,7 @@ fn order(host: &HostId, actor: &ComponentEntry, count: u32) -> anyhow::Result<Sc
         host_id: host.clone(),
         config: scale::configs(actor)?,
         allow_update: false,
-        annotations: actor.annotations.clone(),
+        annotations: (!annotations.is_empty()).then_some(annotations),
         component_limits: actor.limits.clone(),
     })
 }

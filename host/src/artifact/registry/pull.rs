@@ -1,5 +1,7 @@
 //! From a reference to bytes: the tag is resolved once, and what comes has the digest that the manifest names.
 
+use std::sync::Arc;
+
 use bytes::{Bytes, BytesMut};
 use futures::StreamExt as _;
 use oci_client::errors::OciDistributionError;
@@ -102,32 +104,50 @@ impl Connection {
     /// # Errors
     /// `Component` when what comes is something else or too large, else as [`Connection::resolve`].
     pub async fn download(&self, found: &Resolved, progress: &Progress) -> Result<Bytes> {
-        let bytes = self.within("pull", self.receive(found, progress)).await?;
+        self.fetch((&found.digest, found.size_bytes), progress).await
+    }
+
+    /// Fetches the component with this digest, which the reference meant at some time.
+    ///
+    /// # Errors
+    /// As [`Connection::download`]; `NotFound` when the registry does not keep it any more.
+    pub(crate) async fn component(&self, digest: &str) -> Result<Bytes> {
+        self.client.store_auth_if_needed(self.image.registry(), &self.auth).await;
+        let silent: Progress = Arc::new(|_, _| ());
+        self.fetch((digest, MAX_BYTES), &silent).await
+    }
+
+    async fn fetch(&self, (wanted, size_bytes): (&str, u64), progress: &Progress) -> Result<Bytes> {
+        let bytes = self.within("pull", self.receive((wanted, size_bytes), progress)).await?;
         let bytes = bytes.ok_or_else(|| {
-            let message = format!("cannot pull {}: more than {} bytes came", self.image, found.size_bytes);
+            let message = format!("cannot pull {}: more than {size_bytes} bytes came", self.image);
             Error::new(ErrorKind::Component, message)
         })?;
         // The client has checked it as well; what runs is what we have seen.
-        if digest(&bytes) != found.digest {
-            let message = format!("cannot pull {}: what came is not sha256:{}", self.image, found.digest);
+        if digest(&bytes) != wanted {
+            let message = format!("cannot pull {}: what came is not sha256:{wanted}", self.image);
             return Err(Error::new(ErrorKind::Component, message));
         }
         Ok(bytes)
     }
 
-    /// All bytes; `None` when more come than the manifest says.
-    async fn receive(&self, found: &Resolved, progress: &Progress) -> Result<Option<Bytes>, OciDistributionError> {
+    /// All bytes; `None` when more come than there may be.
+    async fn receive(
+        &self,
+        (digest, size_bytes): (&str, u64),
+        progress: &Progress,
+    ) -> Result<Option<Bytes>, OciDistributionError> {
         // By digest alone: a manifest may name other places to fetch from, which is nothing that it should decide.
-        let digest = format!("sha256:{}", found.digest);
+        let digest = format!("sha256:{digest}");
         let mut stream = self.client.pull_blob_stream(self.image.as_oci(), digest.as_str()).await?;
         let mut bytes = BytesMut::new();
         while let Some(chunk) = stream.next().await {
             let chunk = chunk.map_err(digest_or_io)?;
-            if (bytes.len() + chunk.len()) as u64 > found.size_bytes {
+            if (bytes.len() + chunk.len()) as u64 > size_bytes {
                 return Ok(None);
             }
             bytes.extend_from_slice(&chunk);
-            progress(bytes.len() as u64, found.size_bytes);
+            progress(bytes.len() as u64, size_bytes);
         }
         Ok(Some(bytes.freeze()))
     }

@@ -12,6 +12,7 @@ use super::{app_name, config};
 pub(super) struct Words {
     pub(super) id: EntityId,
     pub(super) reference: Arc<str>,
+    pub(super) digest: Option<Arc<str>>,
     pub(super) count: u32,
     pub(super) owner: Option<Arc<Owner>>,
     pub(super) readiness: Readiness,
@@ -22,7 +23,8 @@ pub(super) fn words(text: &str) -> Words {
     let mut parts = text.split(' ');
     let id = EntityId::parse(parts.next().expect("an id")).expect("an id");
     let reference = parts.next().expect("a reference").into();
-    let mut words = Words { id, reference, count: 1, owner: None, readiness: Readiness::Ready, limits: None };
+    let mut words =
+        Words { id, reference, digest: None, count: 1, owner: None, readiness: Readiness::Ready, limits: None };
     while let Some(part) = parts.next() {
         match part {
             "of" => {
@@ -37,6 +39,7 @@ pub(super) fn words(text: &str) -> Words {
                 let memory: u64 = memory.expect("memory in Mi after `limits`");
                 words.limits = Some(Limits { memory_bytes: Some(memory << 20), execution_ms: None });
             }
+            "pinned" => words.digest = parts.next().map(Arc::from),
             "starting" => words.readiness = Readiness::Starting,
             "failing:" => {
                 let reason = parts.by_ref().collect::<Vec<_>>().join(" ");
@@ -49,10 +52,20 @@ pub(super) fn words(text: &str) -> Words {
 }
 
 pub(super) fn actor(text: &str) -> (EntityId, Actor) {
-    let Words { id, reference, count: max_instances, owner, readiness, limits } = words(text);
+    let Words { id, reference, digest, count: max_instances, owner, readiness, limits } = words(text);
     (
         id,
-        Actor { reference, max_instances, owner, limits, config: None, readiness_rule: None, readiness, exports: None },
+        Actor {
+            reference,
+            digest,
+            max_instances,
+            owner,
+            limits,
+            config: None,
+            readiness_rule: None,
+            readiness,
+            exports: None,
+        },
     )
 }
 

@@ -17,7 +17,7 @@ impl Play {
             return self.wish();
         }
         match self.scenario.kind.draw(&mut self.dice) {
-            Kind::Calm | Kind::Killed | Kind::Everything => {}
+            Kind::Calm | Kind::Killed | Kind::Everything | Kind::Upgrade => {}
             Kind::ComeAndGo => self.come_or_go().await,
             Kind::Hang => self.hang(),
             Kind::Loss => self.lose(),
@@ -30,6 +30,10 @@ impl Play {
 
     fn wish(&mut self) {
         let version = self.dice.random_range(1..9);
+        if self.scenario.kind == Kind::Upgrade && self.dice.random_bool(0.7) {
+            self.wishes.deploy_gate(version);
+            return self.tell();
+        }
         match self.dice.random_range(0..5) {
             0 | 1 => self.wishes.deploy_shop(version),
             2 => self.wishes.deploy_tool(version),
@@ -87,6 +91,11 @@ impl Play {
             1 | 2 => vec![self.dice.random_range(0..self.slots.len())],
             _ => Vec::new(),
         };
+        self.cut_off(&cut);
+    }
+
+    /// Cuts off the hosts at these places, and no other.
+    pub(super) fn cut_off(&mut self, cut: &[usize]) {
         self.faults.heal_all();
         let names: Vec<String> = self.slots.iter().map(|slot| slot.machine.name.clone()).collect();
         for (at, slot) in self.slots.iter().enumerate() {
