@@ -187,7 +187,7 @@ fn prepare(workspace: &Workspace, environment: &Environment, rounds: u32) -> Res
 
 /// By itself: with what tests need, tokio's clock is another one, and that is not for the figures of the others.
 fn build_converge(workspace: &Workspace) -> Result<PathBuf> {
-    let arguments = ["build", "--release", "--locked", "--package=trellis-wadm", "--example=converge"];
+    let arguments = ["build", "--release", "--locked", "--workspace", "--example=converge"];
     step::run(&mut workspace.cargo(arguments))?;
     Ok(workspace.target().join("release/examples/converge"))
 }
