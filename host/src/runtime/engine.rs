@@ -14,7 +14,7 @@ use super::compiled::Compiled;
 use super::linker::{self, EngineKind};
 use super::precompiled::Cache;
 use super::store::State;
-use super::ticker::Ticker;
+use super::ticker::{Awake, Ticker};
 use super::{check, pool};
 use crate::error::{Error, ErrorKind, Result};
 
@@ -72,6 +72,11 @@ impl Runtime {
     /// Instances that may exist at once in this process.
     pub fn max_instances(&self) -> u32 {
         self.max_instances
+    }
+
+    /// Has guests interrupted as long as it is held, which is as long as a store is.
+    pub(super) fn awake(&self) -> Awake {
+        self.ticker.wake()
     }
 
     /// Compiles `component` on a bounded pool of threads, or takes it from the cache.

@@ -16,6 +16,7 @@ use wasmtime_wasi_http::WasiHttpCtx;
 use super::engine::Runtime;
 use super::fault::OutOfTime;
 use super::limits::{self, Limits};
+use super::ticker::Awake;
 use crate::capability::Allowance;
 use crate::capability::http::Via;
 use crate::capability::output::{self, Channel};
@@ -72,6 +73,7 @@ pub(crate) struct State {
     /// Made when the guest first asks for it: most calls between actors never do.
     wasi: Option<Box<WasiCtx>>,
     limits: StoreLimits,
+    _awake: Awake,
 }
 
 impl WasiView for State {
@@ -96,7 +98,7 @@ fn wasi_of(guest: &Arc<Guest>) -> WasiCtx {
 pub(crate) struct Template {
     engine: Engine,
     /// Whose ticker interrupts guest code: an actor may outlive everybody else who holds it.
-    _runtime: Arc<Runtime>,
+    runtime: Arc<Runtime>,
     guest: Arc<Guest>,
     limits: Limits,
 }
@@ -104,7 +106,7 @@ pub(crate) struct Template {
 impl Template {
     /// Stores on `engine`, which is one of `runtime`, for instances of `guest`.
     pub(crate) fn new(runtime: &Arc<Runtime>, engine: Engine, guest: Arc<Guest>, limits: Limits) -> Self {
-        Self { engine, _runtime: Arc::clone(runtime), guest, limits }
+        Self { engine, runtime: Arc::clone(runtime), guest, limits }
     }
 
     /// A store for one instance, which serves the call that `context` belongs to. Guest code in it yields with each
@@ -122,7 +124,8 @@ impl Template {
             .tables(limits::TABLES)
             .memories(limits::MEMORIES)
             .build();
-        let mut store = Store::new(&self.engine, State { scope, http, table, wasi: None, limits });
+        let state = State { scope, http, table, wasi: None, limits, _awake: self.runtime.awake() };
+        let mut store = Store::new(&self.engine, state);
         store.limiter(|state| &mut state.limits);
         store.set_hostcall_fuel(limits::HOSTCALL_BYTES);
         store.set_epoch_deadline(1);

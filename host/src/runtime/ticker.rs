@@ -1,6 +1,8 @@
-//! The one thread that makes guests yield: it advances the epoch of both engines every 10 ms.
+//! The one thread that makes guests yield: it advances the epoch of both engines every 10 ms while there are instances,
+//! and sleeps when there were none for a second, so that a host on which nothing happens wakes no processor.
 
-use std::sync::mpsc::{self, RecvTimeoutError, Sender};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
@@ -10,48 +12,138 @@ use crate::error::{Error, ErrorKind, Result};
 
 /// How long a guest runs at a stretch.
 const TICK: Duration = Duration::from_millis(10);
+/// Ticks without an instance before it sleeps: calls that come one by one need not wake it each.
+const LINGER: u32 = 100;
 
 /// The thread; ends when this is dropped.
 pub(super) struct Ticker {
-    engines: Option<Sender<EngineWeak>>,
+    shared: Arc<Shared>,
     thread: Option<JoinHandle<()>>,
 }
 
+#[derive(Default)]
+struct Shared {
+    /// A lock because engines may come while the thread ticks; never held but for that.
+    engines: Mutex<Vec<EngineWeak>>,
+    instances: AtomicUsize,
+    is_asleep: AtomicBool,
+    is_over: AtomicBool,
+}
+
+/// Keeps the ticker awake: an instance may run guest code.
+pub(super) struct Awake(Arc<Shared>);
+
 impl Ticker {
     pub(super) fn start() -> Result<Self> {
-        let (engines, arrivals) = mpsc::channel();
-        let thread = std::thread::Builder::new().name("epoch-ticker".to_owned()).spawn(move || run(&arrivals));
+        let shared = Arc::<Shared>::default();
+        let ticking = Arc::clone(&shared);
+        let thread = std::thread::Builder::new().name("epoch-ticker".to_owned()).spawn(move || ticking.run());
         let thread = thread.map_err(|error| {
             Error::new(ErrorKind::Unavailable, "cannot start the thread that interrupts guests").with_source(error)
         })?;
-        Ok(Self { engines: Some(engines), thread: Some(thread) })
+        Ok(Self { shared, thread: Some(thread) })
     }
 
     /// Ticks `engine` too from now on.
     pub(super) fn add(&self, engine: EngineWeak) {
-        let engines = self.engines.as_ref().expect("is only taken by drop");
-        engines.send(engine).expect("the thread ends after the sender");
+        self.shared.engines().push(engine);
+    }
+
+    /// For an instance, before its first guest code.
+    pub(super) fn wake(&self) -> Awake {
+        // In this order, and the thread the other way round: one of the two sees the other.
+        self.shared.instances.fetch_add(1, Ordering::SeqCst);
+        if self.shared.is_asleep.load(Ordering::SeqCst) {
+            self.unpark();
+        }
+        Awake(Arc::clone(&self.shared))
+    }
+
+    fn unpark(&self) {
+        if let Some(thread) = &self.thread {
+            thread.thread().unpark();
+        }
     }
 }
 
-fn run(arrivals: &mpsc::Receiver<EngineWeak>) {
-    let mut engines: Vec<EngineWeak> = Vec::with_capacity(2);
-    loop {
-        match arrivals.recv_timeout(TICK) {
-            Ok(engine) => engines.push(engine),
-            Err(RecvTimeoutError::Disconnected) => return,
-            Err(RecvTimeoutError::Timeout) => {}
+impl Shared {
+    fn run(&self) {
+        let mut idle = 0;
+        while !self.is_over.load(Ordering::SeqCst) {
+            std::thread::park_timeout(TICK);
+            self.engines().iter().filter_map(EngineWeak::upgrade).for_each(|engine| engine.increment_epoch());
+            idle = if self.is_idle() { idle + 1 } else { 0 };
+            if idle > LINGER {
+                self.sleep();
+                idle = 0;
+            }
         }
-        engines.iter().filter_map(EngineWeak::upgrade).for_each(|engine| engine.increment_epoch());
+    }
+
+    fn sleep(&self) {
+        self.is_asleep.store(true, Ordering::SeqCst);
+        while self.is_idle() && !self.is_over.load(Ordering::SeqCst) {
+            std::thread::park();
+        }
+        self.is_asleep.store(false, Ordering::SeqCst);
+    }
+
+    fn is_idle(&self) -> bool {
+        self.instances.load(Ordering::SeqCst) == 0
+    }
+
+    fn engines(&self) -> MutexGuard<'_, Vec<EngineWeak>> {
+        self.engines.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Drop for Awake {
+    fn drop(&mut self) {
+        self.0.instances.fetch_sub(1, Ordering::SeqCst);
     }
 }
 
 impl Drop for Ticker {
     fn drop(&mut self) {
-        self.engines = None;
+        self.shared.is_over.store(true, Ordering::SeqCst);
+        self.unpark();
         if let Some(thread) = self.thread.take() {
             let ended = thread.join();
             debug_assert!(ended.is_ok(), "the ticker does not panic");
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+    use std::sync::atomic::Ordering;
+    use std::time::{Duration, Instant};
+
+    use super::{Shared, Ticker};
+
+    fn until(ticker: &Ticker, is_asleep: bool) {
+        let deadline = Instant::now() + Duration::from_secs(20);
+        while ticker.shared.is_asleep.load(Ordering::SeqCst) != is_asleep {
+            assert!(Instant::now() < deadline, "is asleep: {}", !is_asleep);
+            std::thread::yield_now();
+        }
+    }
+
+    #[test]
+    fn it_sleeps_while_there_is_no_instance() {
+        let ticker = Ticker::start().expect("starts");
+        for _ in 0..2 {
+            until(&ticker, true);
+            let (first, second) = (ticker.wake(), ticker.wake());
+            until(&ticker, false);
+            drop(first);
+            assert!(!ticker.shared.is_idle(), "one is left");
+            drop(second);
+        }
+        until(&ticker, true);
+        let shared: Arc<Shared> = Arc::clone(&ticker.shared);
+        drop(ticker);
+        assert_eq!(Arc::strong_count(&shared), 1, "the thread has ended");
     }
 }
