@@ -18,8 +18,9 @@ use trellis_provider_sdk::{Body, CallError, Caller};
 
 use crate::support::{PATIENCE, Server, actor, answer, get, request_of, speak};
 
-/// How long the last of them may be there. They go after half of that, and a machine may be busy.
-const GONE_WITHIN: Duration = Duration::from_secs(20);
+/// How long the last of them may be there: a reader whose system took something just before it would have been cut has
+/// `stall_timeout` twice, 20 s. It notices a second later, and a machine may be busy.
+const GONE_WITHIN: Duration = Duration::from_secs(30);
 /// Of good requests: 200 in a second.
 const PERIOD: Duration = Duration::from_millis(5);
 /// For how long they are measured without the crowd.
@@ -138,11 +139,11 @@ async fn a_crowd_of_slow_connections_is_gone_in_time_and_others_are_served() {
     }
     let mut beside = Vec::new();
     let gone = async {
-        let mut last = Duration::ZERO;
+        let mut last = [Duration::ZERO; 3];
         while let Some(one) = crowd.join_next().await {
             let (slow, lived) = one.expect("no task panicked");
             assert!(lived < GONE_WITHIN, "{slow:?} was there for {lived:?}");
-            last = last.max(lived);
+            last[slow as usize] = last[slow as usize].max(lived);
         }
         last
     };
@@ -153,7 +154,7 @@ async fn a_crowd_of_slow_connections_is_gone_in_time_and_others_are_served() {
     let answered = beside.len();
     assert!(answered > 100, "{answered} were answered meanwhile");
     eprintln!(
-        "{count} slow connections, the last there for {last:?}; {answered} others answered meanwhile, 99 of 100 within \
+        "{count} slow connections, the last of heads, bodies and readers there for {last:?}; {answered} others answered meanwhile, 99 of 100 within \
          {:?}, and without the crowd within {:?}",
         p99(beside),
         p99(alone)
