@@ -18,9 +18,8 @@ use trellis_provider_sdk::{Body, CallError, Caller};
 
 use crate::support::{PATIENCE, Server, actor, answer, get, request_of, speak};
 
-/// How long the last of them may be there. Heads and bodies go after 10 s; a reader has as long again each time that the
-/// system's buffers take something of what is sent to it, which is 20 s most often. A machine may be busy besides.
-const GONE_WITHIN: Duration = Duration::from_secs(45);
+/// How long the last of them may be there. They go after half of that, and a machine may be busy.
+const GONE_WITHIN: Duration = Duration::from_secs(20);
 /// Of good requests: 200 in a second.
 const PERIOD: Duration = Duration::from_millis(5);
 /// For how long they are measured without the crowd.
