@@ -23,6 +23,7 @@ use crate::forward;
 use crate::listener::Shared;
 use crate::patient::Patient;
 use crate::stream::{self, Streams};
+use crate::unsent;
 
 /// The largest head of a request in HTTP/1.1, and in HTTP/2, where it is counted without compression.
 const MAX_HEAD_BYTES: usize = 32 << 10;
@@ -58,6 +59,7 @@ enum Opened {
 /// Serves a connection until it ends. Dropping the future closes it and cancels its calls.
 pub(crate) async fn serve(stream: TcpStream, shared: Arc<Shared>) {
     let _ = stream.set_nodelay(true);
+    unsent::bound(&stream);
     let header_timeout = shared.limits.header_timeout;
     let opened = tokio::select! {
         opened = tokio::time::timeout(header_timeout, open(stream, &shared)) => opened,

@@ -30,6 +30,7 @@ mod head;
 mod pace;
 mod patient;
 mod stream;
+mod unsent;
 
 pub use listener::Listeners;
 pub use provider::{HttpServer, NAME, factory};
