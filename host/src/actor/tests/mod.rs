@@ -79,6 +79,32 @@ fn runner(body: &str, start: &str) -> String {
     )
 }
 
+/// An actor that traps when a byte of its memory is not as its module says, and leaves those at every `step` from `first` on
+/// changed: in 1 MiB to begin with, and a page that it asks for.
+fn scanner(word: &[u8; 4], first: u32, step: u32) -> String {
+    let (text, number) = (word.escape_ascii(), u32::from_le_bytes(*word));
+    let body = format!(
+        r#"(local $at i32)
+        (loop $scan
+          (if (i32.ne
+              (i32.load (local.get $at))
+              (select (i32.const {number}) (i32.const 0) (i32.eq (local.get $at) (i32.const 70000))))
+            (then unreachable))
+          (local.set $at (i32.add (local.get $at) (i32.const 4)))
+          (br_if $scan (i32.lt_u (local.get $at) (i32.const 0x100000))))
+        (local.set $at (i32.const {first}))
+        (loop $change
+          (i32.store (local.get $at) (i32.const -1))
+          (local.set $at (i32.add (local.get $at) (i32.const {step})))
+          (br_if $change (i32.lt_u (local.get $at) (i32.const 0x100000))))
+        (drop (memory.grow (i32.const 1)))
+        (if (i32.load (i32.const 0x100000)) (then unreachable))
+        (i32.store (i32.const 0x100000) (i32.const -1))"#
+    );
+    runner(&body, "")
+        .replace(r#"(memory (export "memory") 1)"#, &format!(r#"(memory 16) (data (i32.const 70000) "{text}")"#))
+}
+
 fn runtime() -> Arc<Runtime> {
     Runtime::new(Settings { cache_dir: None, max_instances: 64 }).expect("builds")
 }
@@ -270,6 +296,19 @@ async fn a_guest_that_misbehaves_does_not_disturb_the_next_call() {
         assert_eq!(wave(&echo, "test:echo/echo", "text", "(\"hi\")").await.expect("answers"), "\"hi\"");
     }
     assert_eq!(endless.await.expect("ends").expect_err("is endless").kind, CallErrorKind::Deadline);
+}
+
+/// Of pages that were kept and of those that were not, written by the same actor and by another.
+#[tokio::test]
+async fn an_instance_finds_nothing_of_the_one_before() {
+    let runtime = Runtime::new(Settings { cache_dir: None, max_instances: 16 }).expect("builds");
+    let mut actors = Vec::new();
+    for wat in [scanner(b"full", 0, 4), scanner(b"some", 0xe0000, 4096), scanner(b"same", 70_000, 0x100000)] {
+        actors.push(start_with(&runtime, &wat, Limits::default(), nowhere()).await);
+    }
+    for actor in actors.iter().flat_map(|actor| [actor, actor]).cycle().take(60) {
+        run(actor, Duration::from_secs(20)).await.expect("its memory is new");
+    }
 }
 
 #[tokio::test]

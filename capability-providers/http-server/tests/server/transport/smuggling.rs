@@ -204,7 +204,7 @@ async fn noting() -> (Server, Arc<Mutex<Vec<String>>>) {
         })
     });
     let limits = [("stall_timeout", "300ms"), ("header_timeout", "300ms")];
-    (Server::new(actor, &limits).await, seen)
+    (Server::linked(actor, &limits).await, seen)
 }
 
 fn statuses(said: &str) -> Vec<&str> {

@@ -8,11 +8,11 @@ use tokio::net::TcpStream;
 use tokio::time::timeout;
 use trellis_provider_sdk::Caller;
 
-use crate::frames::{
+use super::frames::{
     CONTINUATION, DATA, END_HEADERS, END_STREAM, GET, GOAWAY, HEADERS, POST, RST_STREAM, frame, preface, read_frame,
 };
+use super::usage::Usage;
 use crate::support::{PATIENCE, Server, actor, hello};
-use crate::usage::Usage;
 
 /// Writes what `next` makes until the server has had enough; how many times.
 async fn flood(server: &Server, start: &[Vec<u8>], mut next: impl FnMut(u32) -> Vec<u8>) -> u32 {
@@ -49,7 +49,7 @@ fn counting() -> (Arc<dyn Caller>, Arc<AtomicUsize>) {
 
 #[tokio::test]
 async fn a_head_that_is_continued_without_end_ends_the_connection() {
-    let server = Server::new(hello(), &[]).await;
+    let server = Server::linked(hello(), &[]).await;
     let start = [frame(HEADERS, END_STREAM, 1, GET)];
     // A literal header without indexing, over and over.
     let mut piece = Vec::new();
@@ -68,7 +68,7 @@ async fn a_head_that_is_continued_without_end_ends_the_connection() {
 #[tokio::test]
 async fn streams_that_are_opened_and_reset_end_the_connection() {
     let (actor, calls) = counting();
-    let server = Server::new(actor, &[]).await;
+    let server = Server::linked(actor, &[]).await;
     let before = Usage::begin();
     let written = flood(&server, &[], |n| {
         let stream = 2 * n + 1;
@@ -84,7 +84,7 @@ async fn streams_that_are_opened_and_reset_end_the_connection() {
 
 #[tokio::test]
 async fn frames_without_data_end_the_connection() {
-    let server = Server::new(hello(), &[("stall_timeout", "300ms"), ("header_timeout", "300ms")]).await;
+    let server = Server::linked(hello(), &[("stall_timeout", "300ms"), ("header_timeout", "300ms")]).await;
     let start = [frame(HEADERS, END_HEADERS, 1, POST)];
     let before = Usage::begin();
     let written = flood(&server, &start, |_| frame(DATA, 0, 1, &[]).repeat(100)).await;
@@ -117,7 +117,7 @@ pub(crate) async fn asked(mut stream: TcpStream, head: &[u8]) -> Option<u8> {
 async fn a_head_that_is_small_on_the_wire_and_large_here_is_refused() {
     // `:status 200` by its index.
     const OK: Option<u8> = Some(0x88);
-    let server = Server::new(hello(), &[]).await;
+    let server = Server::linked(hello(), &[]).await;
     assert_eq!(asked(server.connect().await, GET).await, OK);
     // A header of 3,000 bytes goes into the table once, and is taken from it again and again.
     let mut bomb = GET.to_vec();
@@ -137,7 +137,7 @@ async fn a_head_that_is_small_on_the_wire_and_large_here_is_refused() {
 
 #[tokio::test]
 async fn a_request_is_for_one_host_in_http2_as_well() {
-    let server = Server::new(hello(), &[]).await;
+    let server = Server::linked(hello(), &[]).await;
     let other_host = [GET, b"\x66\x01b"].concat();
     assert_ne!(asked(server.connect().await, &other_host).await, Some(0x88));
     let same_host = [GET, b"\x66\x01a"].concat();

@@ -12,9 +12,8 @@ use tokio::task::JoinSet;
 use tokio::time::timeout;
 use trellis_provider_sdk::{Body, Caller};
 
-use crate::support::{
-    Client, PATIENCE, Server, VERSIONS, Version, actor, answer, echo, post, request, request_of, send, text,
-};
+use super::client::{Client, VERSIONS, Version, post, request, send, text};
+use crate::support::{PATIENCE, Server, actor, answer, echo, request_of};
 
 /// Streams that one connection may have open.
 const MAX_STREAMS: usize = 128;

@@ -18,9 +18,8 @@ use tokio::sync::mpsc::UnboundedSender;
 use tokio::time::timeout;
 use trellis_provider_sdk::{Answer, Args, Body, Call, CallError, CallErrorKind, Caller};
 
-use crate::support::{
-    Client, PATIENCE, Reply, Server, VERSIONS, Version, actor, answer, echo, post, request, send, text,
-};
+use super::client::{Client, VERSIONS, Version, post, request, send, text};
+use crate::support::{PATIENCE, Reply, Server, actor, answer, echo};
 
 /// What a peer may send of one body before the actor reads, and of all bodies of a connection.
 const STREAM_WINDOW_BYTES: usize = 64 << 10;

@@ -133,7 +133,7 @@ async fn reads_slowly(mut stream: TcpStream) {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn hundreds_of_slow_peers_are_cut_while_others_are_served() {
-    let server = Server::new(serving(), &LIMITS).await;
+    let server = Server::linked(serving(), &LIMITS).await;
     let mut slow = attack(&server, 40).await;
     let started = Instant::now();
     let (mut answered, mut slowest) = (0, Duration::ZERO);
@@ -166,7 +166,7 @@ async fn hundreds_of_slow_peers_are_cut_while_others_are_served() {
 
 #[tokio::test]
 async fn a_peer_that_is_slow_but_not_too_slow_is_served() {
-    let server = Server::new(serving(), &LIMITS).await;
+    let server = Server::linked(serving(), &LIMITS).await;
     let mut stream =
         saying(&server, "POST / HTTP/1.1\r\nHost: a\r\nConnection: close\r\nContent-Length: 12000\r\n\r\n").await;
     for _ in 0..12 {
@@ -179,7 +179,7 @@ async fn a_peer_that_is_slow_but_not_too_slow_is_served() {
 
 #[tokio::test]
 async fn one_peer_cannot_have_all_connections() {
-    let server = Server::new(hello(), &[("max_connections_per_peer", "2")]).await;
+    let server = Server::linked(hello(), &[("max_connections_per_peer", "2")]).await;
     let mut first = speak(server.connect().await).await;
     let mut second = speak(server.connect().await).await;
     for sender in [&mut first, &mut second] {
@@ -204,7 +204,7 @@ async fn one_peer_cannot_have_all_connections() {
 
 #[tokio::test]
 async fn connections_beyond_all_places_wait_for_one() {
-    let server = Server::new(hello(), &[("max_connections", "1")]).await;
+    let server = Server::linked(hello(), &[("max_connections", "1")]).await;
     let mut first = speak(server.connect().await).await;
     assert_eq!(first.send_request(get("/")).await.unwrap().status(), StatusCode::OK);
     let mut second = speak(server.connect().await).await;

@@ -15,9 +15,8 @@ use tokio::sync::Semaphore;
 use tokio::time::timeout;
 use trellis_provider_sdk::{Body, CallError, CallErrorKind, Caller, Provider as _};
 
-use crate::support::{
-    Client, PATIENCE, Server, VERSIONS, Version, actor, answer, describing, named, raw, request, request_of, send, text,
-};
+use super::client::{Client, VERSIONS, Version, request, send, text};
+use crate::support::{PATIENCE, Server, actor, answer, describing, named, request_of};
 
 #[tokio::test]
 async fn a_trace_is_passed_on_and_hop_by_hop_headers_are_not() {
@@ -39,10 +38,9 @@ async fn a_trace_is_passed_on_and_hop_by_hop_headers_are_not() {
 
 #[tokio::test]
 async fn a_slow_client_is_cut() {
-    let server = Server::new(describing(), &[("header_timeout", "200ms")]);
-    server.provider.link_up(&named("default", &[])).await.unwrap();
+    let server = Server::linked(describing(), &[("header_timeout", "200ms")]).await;
     for start in ["", "P", "PRI * HTTP/2.0\r\n", "GET / HTTP/1.1\r\nHost: a\r\nX-"] {
-        let said = raw(server.address(), start.as_bytes()).await;
+        let said = server.says_to(start.as_bytes()).await;
         assert!(!said.contains("200 OK"), "{start:?} got {said:?}");
     }
     for version in VERSIONS {
@@ -53,7 +51,7 @@ async fn a_slow_client_is_cut() {
 
 #[tokio::test]
 async fn ambiguous_requests_are_refused() {
-    let (_server, address) = Server::with_link(describing(), &[]).await;
+    let (server, _) = Server::with_link(describing(), &[]).await;
     for (bad, status) in [
         ("GET / HTTP/1.1\r\nConnection: close\r\n\r\n", "400"),
         ("GET / HTTP/1.1\r\nHost: a\r\nHost: b\r\nConnection: close\r\n\r\n", "400"),
@@ -62,11 +60,11 @@ async fn ambiguous_requests_are_refused() {
         ("GET / HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\n", "400"),
         ("GET / HTTP/1.1\r\nHost : a\r\n\r\n", "400"),
     ] {
-        let said = raw(address, bad.as_bytes()).await;
+        let said = server.says_to(bad.as_bytes()).await;
         assert!(said.starts_with(&format!("HTTP/1.1 {status}")), "{bad:?} got {said:?}");
     }
     let long = format!("GET / HTTP/1.1\r\nHost: a\r\nX: {}\r\n\r\n", "x".repeat(40 << 10));
-    let said = raw(address, long.as_bytes()).await;
+    let said = server.says_to(long.as_bytes()).await;
     assert!(said.starts_with("HTTP/1.1 431"), "{said:?}");
 }
 

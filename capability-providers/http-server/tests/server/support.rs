@@ -1,4 +1,4 @@
-//! A server with links to actors that are closures, and clients that speak in bytes.
+//! A server with links to actors that are closures, and the least that speaks to it.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -47,16 +47,36 @@ pub(crate) fn hello() -> Arc<dyn Caller> {
     actor(|_| Box::pin(async { Ok(answer(StatusCode::OK, Bytes::from_static(b"hello").into())) }))
 }
 
+/// Answers with the name of the link, the path and the trace.
+pub(crate) fn describing() -> Arc<dyn Caller> {
+    actor(|call| {
+        let parts = request_of(&call);
+        let trace = call.context.trace.as_ref().map(|trace| trace.parent.to_string()).unwrap_or_default();
+        let text = format!("{} {} {} {}", call.link, call.interface, parts.uri.path(), trace);
+        let hop = parts.headers.contains_key("connection") || parts.headers.contains_key("x-private");
+        let status = if hop { StatusCode::IM_A_TEAPOT } else { StatusCode::OK };
+        Box::pin(async move { Ok(answer(status, Bytes::from(text.trim_end().to_owned()).into())) })
+    })
+}
+
+/// Answers with the body that it is sent, while it comes.
+pub(crate) fn echo() -> Arc<dyn Caller> {
+    actor(|call| Box::pin(async { Ok(answer(StatusCode::OK, call.body)) }))
+}
+
 pub(crate) struct Server {
+    pub(crate) listeners: Arc<Listeners>,
     pub(crate) provider: HttpServer,
-    listeners: Arc<Listeners>,
     _data: tempfile::TempDir,
 }
 
 impl Server {
     /// One with this config and no link.
     pub(crate) fn unlinked(caller: Arc<dyn Caller>, pairs: &[(&str, &str)]) -> Self {
-        let listeners: Arc<Listeners> = Arc::default();
+        Self::sharing(Arc::default(), caller, pairs)
+    }
+
+    pub(crate) fn sharing(listeners: Arc<Listeners>, caller: Arc<dyn Caller>, pairs: &[(&str, &str)]) -> Self {
         let data = tempfile::tempdir().unwrap();
         let mut environment = environment("http-server", data.path(), caller);
         environment.config = config(&[("address", "127.0.0.1:0")]);
@@ -65,10 +85,18 @@ impl Server {
     }
 
     /// One with this config and a link for all requests.
-    pub(crate) async fn new(caller: Arc<dyn Caller>, pairs: &[(&str, &str)]) -> Self {
+    pub(crate) async fn linked(caller: Arc<dyn Caller>, pairs: &[(&str, &str)]) -> Self {
         let server = Self::unlinked(caller, pairs);
         server.provider.link_up(&named("default", &[])).await.unwrap();
         server
+    }
+
+    /// One with a link that has this config, and its address.
+    pub(crate) async fn with_link(caller: Arc<dyn Caller>, pairs: &[(&str, &str)]) -> (Self, SocketAddr) {
+        let server = Self::unlinked(caller, &[]);
+        server.provider.link_up(&named("default", pairs)).await.unwrap();
+        let address = server.address();
+        (server, address)
     }
 
     pub(crate) fn address(&self) -> SocketAddr {

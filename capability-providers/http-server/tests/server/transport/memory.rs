@@ -13,10 +13,10 @@ use tokio::task::JoinSet;
 use tokio::time::timeout;
 use trellis_provider_sdk::{Body, CallError};
 
-use crate::frames::GET;
-use crate::http2::asked;
+use super::frames::GET;
+use super::http2::asked;
+use super::usage::Usage;
 use crate::support::{PATIENCE, Server, actor, answer, hello, request_of};
-use crate::usage::Usage;
 
 /// What there is of what would be too much, if it were kept.
 const FAR_TOO_MANY_BYTES: u64 = 512 << 20;
@@ -25,7 +25,7 @@ const CLIENTS: usize = 50;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_head_with_a_hundred_thousand_headers_is_refused_in_little_memory() {
-    let server = Arc::new(Server::new(hello(), &[]).await);
+    let server = Arc::new(Server::linked(hello(), &[]).await);
     let bomb = Bytes::from(format!("GET / HTTP/1.1\r\nHost: a\r\n{}\r\n", "a: b\r\n".repeat(100_000)));
     let before = Usage::begin();
     let mut clients = JoinSet::new();
@@ -42,7 +42,7 @@ async fn a_head_with_a_hundred_thousand_headers_is_refused_in_little_memory() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn heads_that_are_small_on_the_wire_and_huge_here_are_refused_in_little_memory() {
-    let server = Arc::new(Server::new(hello(), &[]).await);
+    let server = Arc::new(Server::linked(hello(), &[]).await);
     // A header of 3,000 bytes goes into the table once, and is taken from it 10,000 times: 30 MB each.
     let mut bomb = GET.to_vec();
     bomb.extend(b"\x40\x01a\x7f\xb9\x16");
@@ -88,7 +88,7 @@ async fn bodies_larger_than_memory_may_be_pass_in_both_directions() {
             Ok(answer(StatusCode::OK, Body::stream(large(FAR_TOO_MANY_BYTES))))
         })
     });
-    let server = Server::new(actor, &[]).await;
+    let server = Server::linked(actor, &[]).await;
     let before = Usage::begin();
     let (mut sender, connection) = http1::handshake(TokioIo::new(server.connect().await)).await.unwrap();
     let connection = tokio::spawn(connection);
@@ -125,7 +125,7 @@ async fn a_body_that_would_unpack_to_far_more_is_passed_on_as_it_is() {
             Ok(answer)
         })
     });
-    let server = Server::new(actor, &[]).await;
+    let server = Server::linked(actor, &[]).await;
     let before = Usage::begin();
     let (mut sender, connection) = http1::handshake(TokioIo::new(server.connect().await)).await.unwrap();
     let connection = tokio::spawn(connection);

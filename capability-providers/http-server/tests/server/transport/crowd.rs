@@ -123,7 +123,7 @@ async fn a_crowd_of_slow_connections_is_gone_in_time_and_others_are_served() {
     let count: usize =
         std::env::var("TRELLIS_SLOW_CONNECTIONS").map_or(1_000, |count| count.parse().expect("a number"));
     allow_descriptors(count);
-    let server = Server::new(serving(), &[]).await;
+    let server = Server::linked(serving(), &[]).await;
     let mut alone = Vec::new();
     timeout(ALONE, ask_steadily(&server, &mut alone)).await.expect_err("it goes on");
     let mut crowd = JoinSet::new();

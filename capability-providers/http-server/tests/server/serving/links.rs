@@ -6,7 +6,8 @@ use http::StatusCode;
 use trellis_provider_sdk::testing::{as_source, link, nobody};
 use trellis_provider_sdk::{Health, LinkError, Provider as _};
 
-use crate::support::{Server, VERSIONS, Version, describing, named, request, send};
+use super::client::{VERSIONS, Version, request, send};
+use crate::support::{Server, describing, named};
 
 /// Status and body of a GET, which are the same by either version.
 async fn ask(address: SocketAddr, host: &str, path: &str) -> (StatusCode, String) {
@@ -21,7 +22,7 @@ async fn ask(address: SocketAddr, host: &str, path: &str) -> (StatusCode, String
 
 #[tokio::test]
 async fn requests_go_to_the_link_that_fits_best() {
-    let server = Server::new(describing(), &[]);
+    let server = Server::unlinked(describing(), &[]);
     let links: [(&str, &[(&str, &str)]); 4] = [
         ("all", &[]),
         ("api", &[("path", "/api")]),
@@ -47,7 +48,7 @@ async fn requests_go_to_the_link_that_fits_best() {
 
 #[tokio::test]
 async fn two_links_for_the_same_requests_are_a_conflict_that_names_both() {
-    let server = Server::new(describing(), &[]);
+    let server = Server::unlinked(describing(), &[]);
     server.provider.link_up(&named("first", &[("path", "/a")])).await.unwrap();
     let error = server.provider.link_up(&named("second", &[("path", "/a/")])).await.expect_err("conflict").to_string();
     assert!(error.contains("first") && error.contains("second") && error.contains("/a"), "{error}");
@@ -61,7 +62,7 @@ async fn two_links_for_the_same_requests_are_a_conflict_that_names_both() {
 
 #[tokio::test]
 async fn links_with_weights_divide_requests_exactly() {
-    let server = Server::new(describing(), &[]);
+    let server = Server::unlinked(describing(), &[]);
     let put = async |name: &str, weight: &str| {
         server.provider.link_up(&named(name, &[("path", "/a"), ("weight", weight)])).await.unwrap();
     };
@@ -101,7 +102,7 @@ async fn links_with_weights_divide_requests_exactly() {
 async fn a_port_in_use_fails_the_link_and_is_named() {
     let taken = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = taken.local_addr().unwrap();
-    let server = Server::new(describing(), &[]);
+    let server = Server::unlinked(describing(), &[]);
     let wanting = named("default", &[("address", &address.to_string())]);
     let error = server.provider.link_up(&wanting).await.expect_err("in use");
     assert!(matches!(&error, LinkError::Held(text) if text.contains(&address.to_string())), "{error}");
@@ -114,7 +115,7 @@ async fn a_port_in_use_fails_the_link_and_is_named() {
 
 #[tokio::test]
 async fn a_link_that_is_not_for_http_is_refused() {
-    let server = Server::new(nobody(), &[]);
+    let server = Server::unlinked(nobody(), &[]);
     let link = link("http-server", "actor", &["wasi:http/outgoing-handler"]);
     let error = server.provider.link_up(&as_source(link, &[])).await.expect_err("not callable").to_string();
     assert!(error.contains("wasi:http/incoming-handler"), "{error}");

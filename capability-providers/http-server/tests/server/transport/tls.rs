@@ -55,7 +55,7 @@ async fn secure() -> (Server, tempfile::TempDir, (String, String)) {
     let directory = tempfile::tempdir().unwrap();
     let files = certify(directory.path(), "one.example");
     let pairs = [("tls_cert", files.0.as_str()), ("tls_key", files.1.as_str())];
-    (Server::new(hello(), &pairs).await, directory, files)
+    (Server::linked(hello(), &pairs).await, directory, files)
 }
 
 #[tokio::test]
@@ -78,7 +78,7 @@ async fn what_is_no_tls_gets_no_answer_and_is_cut() {
     let directory = tempfile::tempdir().unwrap();
     let (cert, key) = certify(directory.path(), "one.example");
     let pairs = [("tls_cert", cert.as_str()), ("tls_key", key.as_str()), ("header_timeout", "500ms")];
-    let server = Server::new(hello(), &pairs).await;
+    let server = Server::linked(hello(), &pairs).await;
     let said = server.says_to(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n").await;
     assert!(!said.contains("HTTP"), "{said:?}");
     assert_eq!(until_closed(&mut server.connect().await).await, "", "a handshake that never begins");

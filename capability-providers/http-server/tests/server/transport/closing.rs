@@ -12,7 +12,7 @@ use trellis_provider_http_server::HttpServer;
 use trellis_provider_sdk::testing::{config, environment};
 use trellis_provider_sdk::{Caller, LinkError, Provider as _};
 
-use crate::frames::{ACK, DATA, END_HEADERS, END_STREAM, GET, GOAWAY, HEADERS, PING, frame, preface, read_frame};
+use super::frames::{ACK, DATA, END_HEADERS, END_STREAM, GET, GOAWAY, HEADERS, PING, frame, preface, read_frame};
 use crate::support::{PATIENCE, Server, actor, answer, get, hello, named, speak};
 
 /// Says when a call has come, and answers when it is let.
@@ -33,7 +33,7 @@ fn gated() -> (Arc<dyn Caller>, Arc<Semaphore>, Arc<Semaphore>) {
 #[tokio::test]
 async fn a_request_in_flight_is_answered_with_a_goodbye() {
     let (actor, arrived, gate) = gated();
-    let server = Server::new(actor, &[]).await;
+    let server = Server::linked(actor, &[]).await;
     let mut sender = speak(server.connect().await).await;
     let in_flight = tokio::spawn(async move { sender.send_request(get("/")).await });
     let _ = timeout(PATIENCE, arrived.acquire()).await.expect("it arrives");
@@ -49,7 +49,7 @@ async fn a_request_in_flight_is_answered_with_a_goodbye() {
 #[tokio::test]
 async fn a_connection_of_http2_finishes_its_streams_and_takes_no_more() {
     let (actor, arrived, gate) = gated();
-    let server = Server::new(actor, &[]).await;
+    let server = Server::linked(actor, &[]).await;
     let mut stream = server.connect().await;
     let ask = |id| frame(HEADERS, END_STREAM | END_HEADERS, id, GET);
     stream.write_all(&[preface(), ask(1)].concat()).await.unwrap();
@@ -81,7 +81,7 @@ async fn a_connection_of_http2_finishes_its_streams_and_takes_no_more() {
 
 #[tokio::test]
 async fn a_first_request_that_is_on_its_way_is_answered() {
-    let server = Server::new(hello(), &[]).await;
+    let server = Server::linked(hello(), &[]).await;
     let stream = server.connect().await;
     // It is accepted when a later one was answered.
     assert_eq!(server.status("/").await, 200);
