@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use serde_json::{Value, json};
+use sha2::{Digest as _, Sha256};
 use trellis_lattice::id::HostId;
 use trellis_lattice::subject::Subject;
 
@@ -57,6 +58,7 @@ async fn an_actor_is_scaled_up_and_down_and_stopped() {
     };
     let scale = format!("component.scale.{id}");
     let reference = file.display().to_string();
+    let digest = format!("{:x}", Sha256::digest(std::fs::read(&file).expect("is read")));
     for count in [5, 2] {
         assert_eq!(ask(&cluster, &scale, &order(count, &reference)).await, json!({"success": true, "message": ""}));
         let event = events.next("component_scaled").await;
@@ -70,7 +72,7 @@ async fn an_actor_is_scaled_up_and_down_and_stopped() {
         let inventory = ask(&cluster, &format!("host.get.{id}"), "").await;
         let expected = json!([{
             "id": "echo", "image_ref": reference, "name": "echo", "revision": 3, "max_instances": count,
-            "annotations": {"wasmcloud.dev/scaler": "abc"},
+            "digest": digest, "annotations": {"wasmcloud.dev/scaler": "abc"},
             "limits": {"max_memory_limit": "1048576", "max_execution_time": "500"},
         }]);
         assert_eq!(inventory["response"]["components"], expected);
