@@ -122,10 +122,10 @@ mod tests {
 
     use super::{Shared, Ticker};
 
-    fn until(ticker: &Ticker, is_asleep: bool) {
+    fn until(is_so: impl Fn() -> bool, what: &str) {
         let deadline = Instant::now() + Duration::from_secs(20);
-        while ticker.shared.is_asleep.load(Ordering::SeqCst) != is_asleep {
-            assert!(Instant::now() < deadline, "is asleep: {}", !is_asleep);
+        while !is_so() {
+            assert!(Instant::now() < deadline, "it never {what}");
             std::thread::yield_now();
         }
     }
@@ -133,15 +133,16 @@ mod tests {
     #[test]
     fn it_sleeps_while_there_is_no_instance() {
         let ticker = Ticker::start().expect("starts");
+        let is_asleep = || ticker.shared.is_asleep.load(Ordering::SeqCst);
         for _ in 0..2 {
-            until(&ticker, true);
+            until(is_asleep, "falls asleep");
             let (first, second) = (ticker.wake(), ticker.wake());
-            until(&ticker, false);
+            until(|| !is_asleep(), "wakes up");
             drop(first);
             assert!(!ticker.shared.is_idle(), "one is left");
             drop(second);
         }
-        until(&ticker, true);
+        until(is_asleep, "falls asleep again");
         let shared: Arc<Shared> = Arc::clone(&ticker.shared);
         drop(ticker);
         assert_eq!(Arc::strong_count(&shared), 1, "the thread has ended");

@@ -16,7 +16,7 @@ use tokio::time::timeout;
 use trellis_provider_sdk::{Body, CallError, CallErrorKind, Caller, Provider as _};
 
 use super::client::{Client, VERSIONS, Version, request, send, text};
-use crate::support::{PATIENCE, Server, actor, answer, describing, named, request_of};
+use crate::support::{PATIENCE, Server, actor, answer, describing, request_of};
 
 #[tokio::test]
 async fn a_trace_is_passed_on_and_hop_by_hop_headers_are_not() {
