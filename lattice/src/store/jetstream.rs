@@ -28,6 +28,10 @@ use crate::id::LatticeName;
 use crate::subject;
 use crate::transport::nats::NatsTransport;
 
+/// How long a list waits for what the server says is still to come, before it begins anew, at first: nats-server 2.9 goes on
+/// counting records that were written again while it was listing.
+const STALLED: Duration = Duration::from_millis(250);
+
 /// How long the server may take for one operation.
 const PATIENCE: Duration = Duration::from_secs(5);
 /// How long a watch waits before it tries again after an interruption, and how often it looks for one.
@@ -112,9 +116,16 @@ impl Store for JetStreamStore {
     async fn list(&self, prefix: &str) -> Result<Vec<Record>> {
         let mut records = BTreeMap::new();
         let mut scan = Scan::begin(&self.0, prefix).await?;
+        let mut stalled = STALLED;
         loop {
             // Each message is awaited with a deadline of its own: a list may be long.
-            match within(&self.0.transport, scan.next()).await? {
+            let Ok(change) = timeout(stalled, within(&self.0.transport, scan.next())).await else {
+                stalled *= 2;
+                records.clear();
+                scan = Scan::begin(&self.0, prefix).await?;
+                continue;
+            };
+            match change? {
                 Some(Change::Put(record)) => drop(records.insert(record.key.clone(), record)),
                 Some(Change::Delete(key)) => drop(records.remove(&key)),
                 Some(Change::Ready) => return Ok(records.into_values().collect()),
