@@ -161,6 +161,31 @@ async fn concurrent_writers_by_compare_and_swap_lose_nothing() {
     .await;
 }
 
+/// What was still to be listed is written again, or goes.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_list_ends_while_its_keys_come_and_go() {
+    const WRITERS: usize = 6;
+    const ROUNDS: usize = 30;
+    async fn come_and_go(store: SharedStore, name: Key) {
+        let names =
+            async || store.list("busy.").await.unwrap().into_iter().map(|record| record.key).collect::<Vec<_>>();
+        for _ in 0..ROUNDS {
+            store.put(&name, Bytes::from_static(b"1"), Expect::Any).await.unwrap();
+            assert!(names().await.contains(&name), "it was put");
+            store.delete(&name, Expect::Any).await.unwrap();
+            assert!(!names().await.contains(&name), "it was deleted");
+        }
+    }
+    on_each(async |lab| {
+        let writers: Vec<_> =
+            (0..WRITERS).map(|n| tokio::spawn(come_and_go(lab.store.clone(), key(&format!("busy.{n}"))))).collect();
+        for writer in writers {
+            writer.await.unwrap();
+        }
+    })
+    .await;
+}
+
 #[tokio::test]
 async fn a_watch_tells_what_is_there_then_ready_then_news() {
     on_each(async |lab| {
