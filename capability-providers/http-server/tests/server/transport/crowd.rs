@@ -2,21 +2,18 @@
 //! them go, and nobody else notices. `TRELLIS_SLOW_CONNECTIONS=5000` for more of them.
 
 use std::net::{Ipv4Addr, SocketAddr};
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use bytes::Bytes;
 use http::StatusCode;
-use http_body::Frame;
-use http_body_util::{BodyExt as _, StreamBody};
+use http_body_util::BodyExt as _;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpSocket, TcpStream};
 use tokio::task::JoinSet;
 use tokio::time::{MissedTickBehavior, interval, sleep, timeout};
-use trellis_provider_sdk::{Body, CallError, Caller};
 
-use crate::support::{PATIENCE, Server, actor, answer, get, request_of, speak};
+use super::slow::serving;
+use crate::support::{PATIENCE, Server, get, speak};
 
 /// How long the last of them may be there. They go after half of that, and a machine may be busy.
 const GONE_WITHIN: Duration = Duration::from_secs(20);
@@ -33,21 +30,6 @@ enum Slow {
     Head,
     Body,
     Reader,
-}
-
-/// Answers `/endless` without end, reads the body of any other request first.
-fn serving() -> Arc<dyn Caller> {
-    actor(|call| {
-        Box::pin(async move {
-            if request_of(&call).uri.path() == "/endless" {
-                let frames =
-                    futures::stream::repeat_with(|| Ok::<_, CallError>(Frame::data(Bytes::from_static(&[0; 16_384]))));
-                return Ok(answer(StatusCode::OK, Body::stream(StreamBody::new(frames))));
-            }
-            call.body.collect(1 << 20).await?;
-            Ok(answer(StatusCode::OK, Body::Empty))
-        })
-    })
 }
 
 /// Each connection has a descriptor at either end.

@@ -19,12 +19,12 @@ use crate::support::{PATIENCE, Server, actor, answer, get, hello, request_of, sp
 const LIMITS: [(&str, &str); 3] = [("header_timeout", "400ms"), ("stall_timeout", "400ms"), ("min_rate", "1KiB")];
 
 /// Answers `/endless` without end, reads the body of any other request first.
-fn serving() -> Arc<dyn Caller> {
+pub(super) fn serving() -> Arc<dyn Caller> {
     actor(|call| {
         Box::pin(async move {
             if request_of(&call).uri.path() == "/endless" {
                 let frames =
-                    futures::stream::repeat_with(|| Ok::<_, CallError>(Frame::data(Bytes::from_static(&[0; 65_536]))));
+                    futures::stream::repeat_with(|| Ok::<_, CallError>(Frame::data(Bytes::from_static(&[0; 16_384]))));
                 return Ok(answer(StatusCode::OK, Body::stream(StreamBody::new(frames))));
             }
             call.body.collect(1 << 20).await?;
