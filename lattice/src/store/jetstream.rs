@@ -25,8 +25,8 @@ use crate::id::LatticeName;
 use crate::subject;
 use crate::transport::nats::NatsTransport;
 
-/// How long a list waits for what the server says is still to come, before it begins anew, at first: nats-server 2.9 goes on
-/// counting records that were written again while it was listing.
+/// How long what is there may take to come, at first, before it is read anew: when records are written while they are listed,
+/// nats-server 2.9 may announce one more than it ever sends.
 const STALLED: Duration = Duration::from_millis(250);
 
 /// How long the server may take for one operation.
@@ -112,28 +112,24 @@ impl Store for JetStreamStore {
 
     async fn list(&self, prefix: &str) -> Result<Vec<Record>> {
         let mut records = BTreeMap::new();
-        let mut scan = Scan::begin(&self.0, prefix).await?;
-        let mut stalled = STALLED;
+        let mut scan = Scan::begin(&self.0, prefix, STALLED).await?;
         loop {
             // Each message is awaited with a deadline of its own: a list may be long.
-            let Ok(change) = timeout(stalled, within(&self.0.transport, scan.next())).await else {
-                tracing::debug!(prefix, waited = ?stalled, "list of a bucket begins anew");
-                stalled *= 2;
-                records.clear();
-                scan = Scan::begin(&self.0, prefix).await?;
-                continue;
-            };
-            match change? {
+            match within(&self.0.transport, scan.next()).await? {
                 Some(Change::Put(record)) => drop(records.insert(record.key.clone(), record)),
                 Some(Change::Delete(key)) => drop(records.remove(&key)),
                 Some(Change::Ready) => return Ok(records.into_values().collect()),
+                None if scan.patience() < PATIENCE => {
+                    records.clear();
+                    scan = Scan::begin(&self.0, prefix, scan.longer()).await?;
+                }
                 Some(Change::Restart) | None => return Err(self.0.interrupted()),
             }
         }
     }
 
     async fn watch(&self, prefix: &str) -> Result<Watch> {
-        let scan = Scan::begin(&self.0, prefix).await?;
+        let scan = Scan::begin(&self.0, prefix, STALLED).await?;
         let (tx, changes) = mpsc::channel(MAX_BEHIND);
         let task = tokio::spawn(follow(self.0.clone(), prefix.to_owned(), scan, tx));
         Ok(Watch::new(Changes { changes, _task: AbortOnDropHandle::new(task) }))

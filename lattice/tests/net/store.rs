@@ -20,6 +20,8 @@ use crate::support::{NatsServer, eventually, soon};
 struct Lab {
     name: &'static str,
     store: SharedStore,
+    /// The same one; on JetStream over a connection of its own.
+    other: SharedStore,
     _folder: Option<TempDir>,
     _server: Option<NatsServer>,
 }
@@ -34,13 +36,15 @@ async fn connect(server: &NatsServer) -> NatsTransport {
 
 async fn on_each(check: impl AsyncFn(&Lab)) {
     let folder = tempfile::tempdir().expect("a folder");
-    let embedded = EmbeddedStore::open(folder.path().join("store")).await.expect("opens");
+    let memory: SharedStore = Arc::new(MemoryStore::new());
+    let embedded: SharedStore = Arc::new(EmbeddedStore::open(folder.path().join("store")).await.expect("opens"));
     let server = NatsServer::with_jetstream().await;
-    let jetstream = JetStreamStore::open(&connect(&server).await, &lattice()).await.expect("opens");
+    let open = async || JetStreamStore::open(&connect(&server).await, &lattice()).await.expect("opens");
+    let (jetstream, other): (SharedStore, SharedStore) = (Arc::new(open().await), Arc::new(open().await));
     let labs = [
-        Lab { name: "memory", store: Arc::new(MemoryStore::new()), _folder: None, _server: None },
-        Lab { name: "embedded", store: Arc::new(embedded), _folder: Some(folder), _server: None },
-        Lab { name: "jetstream", store: Arc::new(jetstream), _folder: None, _server: Some(server) },
+        Lab { name: "memory", store: memory.clone(), other: memory, _folder: None, _server: None },
+        Lab { name: "embedded", store: embedded.clone(), other: embedded, _folder: Some(folder), _server: None },
+        Lab { name: "jetstream", store: jetstream, other, _folder: None, _server: Some(server) },
     ];
     for lab in &labs {
         println!("store: {}", lab.name);
@@ -161,26 +165,29 @@ async fn concurrent_writers_by_compare_and_swap_lose_nothing() {
     .await;
 }
 
-/// What was still to be listed is written again, or goes.
+/// As rival writers do: each puts its own, looks who else is there, and withdraws it.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_list_ends_while_its_keys_come_and_go() {
     const WRITERS: usize = 6;
-    const ROUNDS: usize = 30;
-    async fn come_and_go(store: SharedStore, name: Key) {
-        let names =
-            async || store.list("busy.").await.unwrap().into_iter().map(|record| record.key).collect::<Vec<_>>();
-        for _ in 0..ROUNDS {
-            store.put(&name, Bytes::from_static(b"1"), Expect::Any).await.unwrap();
-            assert!(names().await.contains(&name), "it was put");
-            store.delete(&name, Expect::Any).await.unwrap();
-            assert!(!names().await.contains(&name), "it was deleted");
-        }
+    const ROUNDS: usize = 40;
+    async fn come_and_go(store: SharedStore, name: Key, prefix: String) {
+        let is_there = async || store.list(&prefix).await.unwrap().iter().any(|record| record.key == name);
+        assert!(!is_there().await, "nobody put it");
+        let revision = store.put(&name, Bytes::from_static(b"1"), Expect::Absent).await.unwrap();
+        assert!(is_there().await, "it was put");
+        store.delete(&name, Expect::At(revision)).await.unwrap();
+        assert!(!is_there().await, "it was deleted");
     }
     on_each(async |lab| {
-        let writers: Vec<_> =
-            (0..WRITERS).map(|n| tokio::spawn(come_and_go(lab.store.clone(), key(&format!("busy.{n}"))))).collect();
-        for writer in writers {
-            writer.await.unwrap();
+        let stores = [lab.store.clone(), lab.other.clone()];
+        for round in 0..ROUNDS {
+            let prefix = format!("busy{round}.");
+            let writers = (0..WRITERS).map(|n| {
+                tokio::spawn(come_and_go(stores[n % 2].clone(), key(&format!("{prefix}{n}")), prefix.clone()))
+            });
+            for writer in writers.collect::<Vec<_>>() {
+                writer.await.unwrap();
+            }
         }
     })
     .await;

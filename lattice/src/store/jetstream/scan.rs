@@ -5,6 +5,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use async_nats::jetstream;
 use async_nats::jetstream::consumer::{DeliverPolicy, push};
@@ -12,9 +13,9 @@ use futures::{Stream, StreamExt};
 use tokio::sync::mpsc;
 use tokio::time::{sleep, timeout};
 use tokio_util::task::AbortOnDropHandle;
-use tracing::warn;
+use tracing::{debug, warn};
 
-use super::{Inner, LOOK_EVERY, open_bucket, within};
+use super::{Inner, LOOK_EVERY, PATIENCE, STALLED, open_bucket, within};
 use crate::error::Result;
 use crate::store::{Change, Key, Record, Revision};
 use crate::transport::nats::NatsTransport;
@@ -25,6 +26,8 @@ pub(super) struct Scan {
     connects: u64,
     inner: Arc<Inner>,
     prefix: String,
+    /// How long the next of what is there may take.
+    patience: Duration,
     is_ready: bool,
     is_drained: bool,
     // Before `Ready`, deletions are of interest only for what was told before.
@@ -32,8 +35,8 @@ pub(super) struct Scan {
 }
 
 impl Scan {
-    /// Begins with what is under `prefix` now.
-    pub(super) async fn begin(inner: &Arc<Inner>, prefix: &str) -> Result<Self> {
+    /// Begins with what is under `prefix` now, each of which comes within `patience`.
+    pub(super) async fn begin(inner: &Arc<Inner>, prefix: &str, patience: Duration) -> Result<Self> {
         let connects = connects(&inner.transport);
         let config = push::OrderedConfig {
             deliver_subject: inner.transport.client().new_inbox(),
@@ -50,10 +53,20 @@ impl Scan {
         .await?;
         let (inner, prefix) = (inner.clone(), prefix.to_owned());
         let is_drained = pending == 0;
-        Ok(Self { messages, connects, inner, prefix, is_ready: false, is_drained, told: HashSet::new() })
+        Ok(Self { messages, connects, inner, prefix, patience, is_ready: false, is_drained, told: HashSet::new() })
     }
 
-    /// The next change; `None` when interrupted. Loses nothing when dropped.
+    /// How long the next of what is there may take.
+    pub(super) fn patience(&self) -> Duration {
+        self.patience
+    }
+
+    /// How long it may take when it is read again: lines may be slow.
+    pub(super) fn longer(&self) -> Duration {
+        if self.is_ready { STALLED } else { (self.patience * 2).min(PATIENCE) }
+    }
+
+    /// The next change; `None` when interrupted, or when what was announced does not come. Loses nothing when dropped.
     pub(super) async fn next(&mut self) -> Result<Option<Change>> {
         loop {
             if self.is_drained && !self.is_ready {
@@ -61,10 +74,15 @@ impl Scan {
                 self.told = HashSet::new();
                 return Ok(Some(Change::Ready));
             }
-            let message = match timeout(LOOK_EVERY, self.messages.next()).await {
+            let patience = if self.is_ready { LOOK_EVERY } else { self.patience };
+            let message = match timeout(patience, self.messages.next()).await {
                 Ok(Some(Ok(message))) => message,
                 Ok(Some(Err(error))) => return Err(self.inner.failed(error)),
                 Ok(None) => return Ok(None),
+                Err(_elapsed) if !self.is_ready => {
+                    debug!(prefix = self.prefix, ?patience, "what is in a bucket does not come");
+                    return Ok(None);
+                }
                 // After a reconnect the server may be another one, or have lost its disk.
                 Err(_elapsed) if self.connects != connects(&self.inner.transport) => return Ok(None),
                 Err(_elapsed) => continue,
@@ -117,19 +135,19 @@ pub(super) async fn follow(inner: Arc<Inner>, prefix: String, mut scan: Scan, tx
             Ok(None) => {}
             Err(error) => warn!(%error, "watch of a bucket was interrupted"),
         }
-        scan = begin_again(&inner, &prefix).await;
+        scan = begin_again(&inner, &prefix, scan.longer()).await;
         if tx.send(Change::Restart).await.is_err() {
             return;
         }
     }
 }
 
-async fn begin_again(inner: &Arc<Inner>, prefix: &str) -> Scan {
+async fn begin_again(inner: &Arc<Inner>, prefix: &str, patience: Duration) -> Scan {
     loop {
         // The bucket is made again if the server has lost it.
         let opened = within(&inner.transport, open_bucket(&inner.transport, &inner.bucket)).await;
         if opened.is_ok()
-            && let Ok(scan) = Scan::begin(inner, prefix).await
+            && let Ok(scan) = Scan::begin(inner, prefix, patience).await
         {
             return scan;
         }
