@@ -77,7 +77,8 @@ impl Backend {
     /// A statement that runs until it is told to stop.
     pub(crate) fn endless(&self) -> &'static str {
         if self.is_sqlite() {
-            "with recursive n(i) as (select 1 union all select i + 1 from n) select count(*) from n"
+            // Known for a reading one by its first word: those that may write wait for each other.
+            "select (with recursive n(i) as (select 1 union all select i + 1 from n) select count(*) from n)"
         } else {
             "select pg_sleep(600)"
         }
