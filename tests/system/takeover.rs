@@ -16,12 +16,19 @@ const ACTORS: usize = 12;
 const STAGES: [(&[&str], usize); 4] = [(&["a", "b"], 0), (&["b"], 1), (&["a"], ACTORS / 2), (&["b"], ACTORS)];
 
 /// Actors on both hosts, of which one has a link to a provider: records, provider and link come before all actors.
+/// However long a host holds still, it is not taken for lost: what it runs would be started elsewhere, and that is not
+/// what is tested here.
 fn app<'a>(lattice: &'a Lattice, name: &str) -> App<'a> {
+    let tolerations = "        - type: tolerations\n          properties: { silence: 10m }\n";
     let link = "        - type: link\n          properties: { target: kv, namespace: wasi, package: keyvalue, \
                 interfaces: [store] }\n";
-    let provider = "    - name: kv\n      type: capability\n      properties: { image: \"builtin:keyvalue\" }\n";
+    let provider =
+        "    - name: kv\n      type: capability\n      properties: { image: \"builtin:keyvalue\" }\n      traits:\n";
     let second = "    - name: actor1\n";
-    App::many(lattice, name, ACTORS).with(second, &format!("{link}{provider}{second}"))
+    let instances = "            instances: 3\n";
+    App::many(lattice, name, ACTORS)
+        .with(instances, &format!("{instances}{tolerations}"))
+        .with(second, &format!("{link}{provider}{tolerations}{second}"))
 }
 
 /// Deploys the application `name` and ends wadm by `kill` at that stage; with wadm gone the hosts go on.

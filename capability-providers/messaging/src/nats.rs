@@ -129,6 +129,11 @@ impl Connection {
         flushed.map_err(|error| Refusal(format!("message was not sent: {error}")))
     }
 
+    /// As [`Broker::flush`] has it.
+    pub(crate) async fn flush(&self, limit: Duration) {
+        let _ = timeout(limit, self.unless_lost(self.client.flush())).await;
+    }
+
     /// Sends a request and waits for its answer.
     pub(crate) async fn request(&self, subject: String, body: Bytes) -> Result<BrokerMessage, Refusal> {
         self.connected().await?;
@@ -205,6 +210,10 @@ impl Broker for Nats {
         }
         self.0.settle().await?;
         Ok(feed)
+    }
+
+    async fn flush(&self, limit: Duration) {
+        self.0.flush(limit).await;
     }
 
     fn health(&self) -> Health {

@@ -87,6 +87,8 @@ impl Handler {
     async fn close(self, limit: Duration) {
         drop(self.feed);
         self.lanes.close(limit).await;
+        // What was handled is acknowledged, or it comes again.
+        self.broker.flush(limit).await;
     }
 }
 

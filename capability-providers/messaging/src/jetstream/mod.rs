@@ -115,6 +115,10 @@ impl Broker for JetStream {
         Ok(feed)
     }
 
+    async fn flush(&self, limit: Duration) {
+        self.0.connection.flush(limit).await;
+    }
+
     fn health(&self) -> Health {
         self.0.connection.health()
     }
