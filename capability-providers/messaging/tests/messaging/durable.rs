@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-use tokio::sync::Mutex;
+use tokio::sync::{Mutex, watch};
 use trellis_interfaces::messaging::{BrokerMessage, Publish};
 use trellis_provider_sdk::CallError;
 
@@ -34,6 +34,7 @@ on_durable!(
     a_message_that_fails_too_often_goes_where_dead_letters_go,
     an_absent_handler_costs_no_message,
     what_came_while_nobody_was_there_is_handled_later,
+    what_is_handled_during_a_drain_does_not_come_again,
     an_expected_answer_is_told_with_the_message,
 );
 
@@ -172,6 +173,42 @@ async fn what_came_while_nobody_was_there_is_handled_later(backend: Backend) {
     let mut again = bench.collect("a", &pairs).await;
     bench.sender_of("a").await.publish("a", "last").await;
     assert_eq!(again.bodies(1).await, ["last"], "what was handled is done");
+}
+
+async fn what_is_handled_during_a_drain_does_not_come_again(backend: Backend) {
+    const LINKS: usize = 40;
+    let mut bench = Bench::start(backend);
+    let (begun, gate) = (Arc::new(AtomicUsize::new(0)), watch::Sender::new(false));
+    let subjects: Vec<String> = (0..LINKS).map(|n| format!("a.{n}")).collect();
+    for (n, subject) in subjects.iter().enumerate() {
+        let (begun, gate) = (begun.clone(), gate.subscribe());
+        let handler = move |_| {
+            begun.fetch_add(1, Ordering::SeqCst);
+            let mut gate = gate.clone();
+            async move {
+                gate.wait_for(|is_open| *is_open).await.expect("the test opens it");
+                Ok(Ok(()))
+            }
+        };
+        bench.subscribe(&format!("a{n}"), &[("subscriptions", subject), ("order_by", "subject")], handler).await;
+    }
+    let sender = bench.sender_of("a.*").await;
+    for subject in &subjects {
+        sender.publish(subject, "before").await;
+    }
+    until("all are being handled", || begun.load(Ordering::SeqCst) == LINKS).await;
+    // All are done at once, and each connection goes as soon as its message is done.
+    gate.send_replace(true);
+    bench.restart().await;
+    let mut collected = Vec::new();
+    for (n, subject) in subjects.iter().enumerate() {
+        collected.push(bench.collect(&format!("a{n}"), &[("subscriptions", subject), ("order_by", "subject")]).await);
+    }
+    let sender = bench.sender_of("a.*").await;
+    for (subject, collected) in subjects.iter().zip(&mut collected) {
+        sender.publish(subject, "after").await;
+        assert_eq!(collected.bodies(1).await, ["after"], "what was handled on {subject} is done");
+    }
 }
 
 async fn an_expected_answer_is_told_with_the_message(backend: Backend) {
