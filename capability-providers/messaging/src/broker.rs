@@ -1,7 +1,6 @@
 //! What a broker does for links, whichever it is.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -32,9 +31,9 @@ pub(crate) trait Broker: Send + Sync + 'static {
     /// Feeds what comes by the subscription into `lanes` until the feed is dropped.
     async fn subscribe(&self, subscription: &Subscription, lanes: &Arc<Lanes>) -> Result<Feed, LinkError>;
 
-    /// Waits until what was sent before is on its way to the broker, at most for `limit`: a connection that is dropped
-    /// takes along what waits in it.
-    async fn flush(&self, _limit: Duration) {}
+    /// Waits until what was sent before is on its way to the broker: a connection that is dropped takes along what waits
+    /// in it. May take for ever; callers stop waiting when they want to.
+    async fn flush(&self) {}
 
     /// Whether it can be reached.
     fn health(&self) -> Health;

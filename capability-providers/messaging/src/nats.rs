@@ -130,8 +130,9 @@ impl Connection {
     }
 
     /// As [`Broker::flush`] has it.
-    pub(crate) async fn flush(&self, limit: Duration) {
-        let _ = timeout(limit, self.unless_lost(self.client.flush())).await;
+    pub(crate) async fn flush(&self) {
+        // What a lost connection had taken along is delivered again.
+        let _ = self.unless_lost(self.client.flush()).await;
     }
 
     /// Sends a request and waits for its answer.
@@ -212,8 +213,8 @@ impl Broker for Nats {
         Ok(feed)
     }
 
-    async fn flush(&self, limit: Duration) {
-        self.0.flush(limit).await;
+    async fn flush(&self) {
+        self.0.flush().await;
     }
 
     fn health(&self) -> Health {

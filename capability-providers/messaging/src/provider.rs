@@ -7,7 +7,7 @@ use std::time::Duration;
 use arc_swap::ArcSwap;
 use async_trait::async_trait;
 use tokio::sync::{Mutex, Notify};
-use tokio::time::{Instant, sleep};
+use tokio::time::{Instant, sleep, timeout_at};
 use tokio_util::task::AbortOnDropHandle;
 use tracing::{info, warn};
 use trellis_interfaces::messaging::{CONSUMER, HANDLER};
@@ -85,10 +85,11 @@ impl Handler {
     }
 
     async fn close(self, limit: Duration) {
+        let end = Instant::now() + limit;
         drop(self.feed);
         self.lanes.close(limit).await;
         // What was handled is acknowledged, or it comes again.
-        self.broker.flush(limit).await;
+        let _ = timeout_at(end, self.broker.flush()).await;
     }
 }
 

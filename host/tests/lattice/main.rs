@@ -3,6 +3,7 @@
 mod calls;
 mod cluster;
 mod control;
+mod crash;
 mod deputy;
 mod guests;
 mod handover;

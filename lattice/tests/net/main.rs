@@ -2,6 +2,7 @@
 
 mod access;
 mod gateway;
+mod nats;
 mod store;
 mod support;
 mod transport;

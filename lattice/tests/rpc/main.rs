@@ -9,4 +9,5 @@ mod failover;
 #[path = "../net/support.rs"]
 #[expect(dead_code, reason = "shared with the tests of the transports, which do more with it")]
 mod nats_server;
+mod scene;
 mod support;

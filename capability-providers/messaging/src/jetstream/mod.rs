@@ -115,8 +115,8 @@ impl Broker for JetStream {
         Ok(feed)
     }
 
-    async fn flush(&self, limit: Duration) {
-        self.0.connection.flush(limit).await;
+    async fn flush(&self) {
+        self.0.connection.flush().await;
     }
 
     fn health(&self) -> Health {
