@@ -7,10 +7,12 @@ mod target;
 mod wire;
 
 use std::collections::HashMap;
+use std::future::ready;
 use std::sync::Arc;
 
 use arc_swap::{ArcSwap, ArcSwapOption};
 use async_trait::async_trait;
+use futures::future::BoxFuture;
 use trellis_lattice::contract::Interface;
 use trellis_lattice::error::CallError;
 use trellis_lattice::id::{EntityId, HostId, LinkName};
@@ -25,6 +27,10 @@ use crate::runtime::value::Args;
 
 /// What runs on this host, by id.
 pub(crate) type Targets = HashMap<EntityId, Target>;
+
+/// The call, not begun yet. Boxed as what it goes to, so that no call carries the size of another way, and nobody who
+/// waits for one that of all of them: futures are copied when they are handed on.
+pub(crate) type Outcome<'a> = BoxFuture<'a, Result<Answer<Args>, CallError>>;
 
 /// Finds the target of a call and calls it.
 pub struct Router {
@@ -61,16 +67,18 @@ impl Router {
         self.set_peer(None);
     }
 
-    /// Calls over the link of `call.source` that covers the interface.
+    /// Calls over the link of `call.source` that covers the interface. Whatever it goes to, it ends by its deadline.
     ///
     /// # Errors
-    /// `NoTarget` when nothing is linked or nobody runs the target; whatever the target fails with.
-    pub async fn call(&self, call: Call<Args>) -> Result<Answer<Args>, CallError> {
-        let invocation = self.invocation(call)?;
+    /// `NoTarget` when nothing is linked or nobody runs the target; `Deadline`; whatever the target fails with.
+    pub fn call(&self, call: Call<Args>) -> Outcome<'_> {
+        let invocation = match self.invocation(call) {
+            Ok(invocation) => invocation,
+            Err(error) => return Box::pin(ready(Err(error))),
+        };
         match self.view.guard(&invocation.head) {
-            None => self.pass(invocation).await,
-            // Boxed, so that calls over links without a policy, which are most, do not carry its size.
-            Some(guard) => Box::pin(self.guarded(&guard, invocation, Way::Anywhere)).await,
+            None => self.pass(invocation),
+            Some(guard) => Box::pin(self.guarded(guard, invocation, Way::Anywhere)),
         }
     }
 
@@ -120,18 +128,18 @@ impl Router {
     }
 
     /// Calls the target, here or elsewhere, over a link without a policy of its own.
-    async fn pass(&self, invocation: Invocation<Args>) -> Result<Answer<Args>, CallError> {
+    fn pass(&self, invocation: Invocation<Args>) -> Outcome<'_> {
         match self.target(&invocation.head.target) {
-            Some(target) => self.meet(target, invocation).await,
-            None => self.send(invocation).await,
+            Some(target) => self.meet(target, invocation),
+            None => Box::pin(self.send(invocation)),
         }
     }
 
     /// Calls `target`, which runs here, as is usual for what it is.
-    async fn meet(&self, target: Target, invocation: Invocation<Args>) -> Result<Answer<Args>, CallError> {
+    fn meet(&self, target: Target, invocation: Invocation<Args>) -> Outcome<'_> {
         match target.usual_guard(&invocation.head) {
-            None => target.call(invocation).await,
-            Some(guard) => Box::pin(self.guarded(&guard, invocation, Way::Here)).await,
+            None => target.call(invocation),
+            Some(guard) => Box::pin(self.guarded(guard, invocation, Way::Here)),
         }
     }
 
@@ -145,13 +153,13 @@ impl Router {
     }
 
     /// Calls a target on this host, for a peer that was let in. What the link says of calls its host has seen to.
-    async fn deliver(&self, invocation: Invocation<Args>) -> Result<Answer<Args>, CallError> {
+    fn deliver(&self, invocation: Invocation<Args>) -> Outcome<'_> {
         let Some(target) = self.target(&invocation.head.target) else {
-            return Err(nobody_runs(&invocation.head.target));
+            return Box::pin(ready(Err(nobody_runs(&invocation.head.target))));
         };
         match self.view.guard(&invocation.head) {
-            Some(_) => target.call(invocation).await,
-            None => self.meet(target, invocation).await,
+            Some(_) => target.call(invocation),
+            None => self.meet(target, invocation),
         }
     }
 }

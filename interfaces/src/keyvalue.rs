@@ -88,11 +88,11 @@ pub struct Open {
 
 /// `store.bucket.get`; an [`Option<Value>`](Value) comes back.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Get {
+pub struct Get<'a> {
     /// The identifier that the actor opened.
-    pub bucket: String,
+    pub bucket: &'a str,
     /// The key.
-    pub key: String,
+    pub key: &'a str,
 }
 
 /// `store.bucket.set`; nothing comes back.
@@ -265,8 +265,8 @@ mod tests {
         let set = Set { bucket: "b".into(), key: "k".into(), value: Value::from_static(&[0, 255]) };
         let bytes = rmp_serde::to_vec(&set).expect("encodes");
         assert_eq!(bytes, [0x93, 0xa1, b'b', 0xa1, b'k', 0xc4, 2, 0, 255]);
-        let get: Get = rmp_serde::from_slice(&[0x92, 0xa1, b'b', 0xa1, b'k']).expect("decodes");
-        assert_eq!(get, Get { bucket: "b".into(), key: "k".into() });
+        let get: Get<'_> = rmp_serde::from_slice(&[0x92, 0xa1, b'b', 0xa1, b'k']).expect("decodes");
+        assert_eq!(get, Get { bucket: "b", key: "k" });
     }
 
     #[test]

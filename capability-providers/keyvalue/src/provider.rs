@@ -164,8 +164,7 @@ impl Provider for KeyValue {
     }
 
     async fn call(&self, invocation: Invocation<Args>) -> Result<Answer<Args>, CallError> {
-        let Invocation { head, args, .. } = invocation;
-        let value = self.access(&head)?.call(&head, &args).await?;
+        let value = self.access(&invocation.head)?.call(&invocation.head, &invocation.args).await?;
         Ok(Answer { value, body: Body::Empty })
     }
 

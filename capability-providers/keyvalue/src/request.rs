@@ -67,7 +67,7 @@ impl Access {
             }
             function::GET => {
                 let Get { bucket, key } = decode(args)?;
-                answer(self.get(&bucket, &key).await)
+                answer(self.get(bucket, key).await)
             }
             function::EXISTS => {
                 let Exists { bucket, key } = decode(args)?;

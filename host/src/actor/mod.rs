@@ -1,6 +1,7 @@
 //! A running actor: admission, a fresh instance per call (by wasi:http 0.3 one that served before, if it is well), and the
 //! call itself.
 
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -102,7 +103,7 @@ impl Actor {
     /// # Errors
     /// `Overloaded` when too many wait, `Deadline`, `Contract` when it exports no such function or one of another
     /// type, `Trap`, and what calls that it makes fail with.
-    pub async fn invoke(self: &Arc<Self>, invocation: Invocation<Args>) -> Result<Answer<Args>, CallError> {
+    pub async fn invoke(self: Arc<Self>, invocation: Invocation<Args>) -> Result<Answer<Args>, CallError> {
         let context = &invocation.head.context;
         if context.depth > MAX_DEPTH {
             return Err(CallError::denied(format!("calls are nested more than {MAX_DEPTH} deep at {}", self.id())));
@@ -117,11 +118,11 @@ impl Actor {
 
     /// Runs the call on a task of its own, which ends when the future is dropped.
     async fn run_apart(
-        self: &Arc<Self>,
+        self: Arc<Self>,
         invocation: Invocation<Args>,
         permit: Permit,
     ) -> Result<Answer<Args>, CallError> {
-        let actor = Arc::clone(self);
+        let actor = Arc::clone(&self);
         let task = tokio::spawn(async move { actor.run(invocation, permit).await });
         AbortOnDropHandle::new(task).await.unwrap_or_else(|error| {
             tracing::error!(actor_id = %self.id(), error = %error, "call ended unexpectedly");
@@ -133,7 +134,7 @@ impl Actor {
         let Invocation { mut head, args, body } = invocation;
         self.cut_deadline(&mut head.context);
         let deadline = head.context.deadline;
-        let work = async {
+        let mut work = pin!(async {
             let is_bridged = is_builtin_export(&head.interface);
             let answer = match (&self.service, &self.watcher) {
                 (_, Some(watcher)) if is_bridged && head.interface.package() == "keyvalue" => {
@@ -146,11 +147,11 @@ impl Actor {
             };
             drop(permit);
             answer
-        };
+        });
         // In this order: a call that never waits costs neither a timer nor a place in a list.
         tokio::select! {
             biased;
-            answer = work => answer,
+            answer = &mut work => answer,
             () = tokio::time::sleep_until(deadline) => {
                 Err(CallError::deadline(format!("{} did not answer in time", self.id())))
             }

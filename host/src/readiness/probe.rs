@@ -1,5 +1,6 @@
 //! One request to an actor of this host, straight to its handler.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use http::Request;
@@ -16,7 +17,7 @@ use crate::runtime::value::Args;
 
 /// What `actor` answers to `probe`: `Err` says what was wrong with it. `None` when it has no room for the question,
 /// which says nothing.
-pub(super) async fn ask(actor: &std::sync::Arc<Actor>, probe: &HttpProbe) -> Option<Result<(), String>> {
+pub(super) async fn ask(actor: &Arc<Actor>, probe: &HttpProbe) -> Option<Result<(), String>> {
     let path = &probe.path;
     let request = Request::get(path.as_str()).header(HOST, probe.host.as_deref().unwrap_or(actor.id().as_str()));
     let parts = match request.body(()) {
@@ -25,7 +26,7 @@ pub(super) async fn ask(actor: &std::sync::Arc<Actor>, probe: &HttpProbe) -> Opt
     };
     let timeout = Duration::from_millis(probe.timeout_ms);
     let invocation = Invocation { head: head(actor, timeout), args: Args::Request(Box::new(parts)), body: Body::Empty };
-    match actor.invoke(invocation).await {
+    match Arc::clone(actor).invoke(invocation).await {
         Ok(answer) => Some(check(probe, answer)),
         Err(error) if error.kind == CallErrorKind::Overloaded => None,
         Err(error) => Some(Err(describe(path, &error, timeout))),

@@ -19,7 +19,7 @@ impl Router {
     /// Calls as `guard` lets it. Dropping the future ends the call.
     pub(super) async fn guarded(
         &self,
-        guard: &Arc<Guard>,
+        guard: Arc<Guard>,
         mut invocation: Invocation<Args>,
         way: Way,
     ) -> Result<Answer<Args>, CallError> {

@@ -1,13 +1,16 @@
 //! What a call reaches on this host: an actor, or a provider.
 
+use std::future::ready;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
+use std::task::Poll;
 
 use futures::FutureExt as _;
 use trellis_lattice::error::CallError;
 use trellis_lattice::message::invocation::{Answer, Head, Invocation};
 use trellis_provider_sdk as sdk;
 
+use super::Outcome;
 use crate::actor::Actor;
 use crate::resilience::{Defaults, Guard};
 use crate::runtime::value::Args;
@@ -31,24 +34,33 @@ impl Target {
     }
 
     /// Calls it. Dropping the future ends the call.
-    pub(crate) async fn call(self, invocation: Invocation<Args>) -> Result<Answer<Args>, CallError> {
+    pub(super) fn call(self, invocation: Invocation<Args>) -> Outcome<'static> {
         if invocation.head.context.remaining().is_zero() {
-            return Err(CallError::deadline(format!("the time was over before {} was called", invocation.head.target)));
+            let message = format!("the time was over before {} was called", invocation.head.target);
+            return Box::pin(ready(Err(CallError::deadline(message))));
         }
         match self {
-            Self::Actor(actor) => actor.invoke(invocation).await,
-            Self::Provider(provider, _) => call_provider(&*provider, invocation).await,
+            Self::Actor(actor) => Box::pin(actor.invoke(invocation)),
+            Self::Provider(provider, _) => Box::pin(call_provider(provider, invocation)),
         }
     }
 }
 
 /// A provider that panics or does not answer in time fails this call and nothing else.
-async fn call_provider(provider: &dyn sdk::Provider, invocation: Invocation<Args>) -> Result<Answer<Args>, CallError> {
+async fn call_provider(
+    provider: Arc<dyn sdk::Provider>,
+    invocation: Invocation<Args>,
+) -> Result<Answer<Args>, CallError> {
     let Invocation { head, args, body } = invocation;
     let (target, deadline) = (head.target.clone(), head.context.deadline);
     let call = provider.call(Invocation { head, args: args.into_provider()?, body });
-    let guarded = AssertUnwindSafe(call).catch_unwind();
-    match tokio::time::timeout_at(deadline, guarded).await {
+    let mut guarded = AssertUnwindSafe(call).catch_unwind();
+    // A call that never waits costs no timer.
+    let outcome = match futures::poll!(&mut guarded) {
+        Poll::Ready(outcome) => Ok(outcome),
+        Poll::Pending => tokio::time::timeout_at(deadline, guarded).await,
+    };
+    match outcome {
         Ok(Ok(Ok(answer))) => Ok(Answer { value: Args::from(answer.value), body: answer.body }),
         Ok(Ok(Err(error))) => Err(error),
         Ok(Err(_panic)) => {

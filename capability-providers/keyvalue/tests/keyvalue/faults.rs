@@ -19,7 +19,7 @@ const IN_TIME: Duration = Duration::from_secs(4);
 
 impl Actor {
     async fn try_get(&self, key: &str, budget: Duration) -> Result<Result<Option<Value>, Error>, CallError> {
-        self.try_call((STORE, "get"), &Get { bucket: "b".into(), key: key.into() }, budget).await
+        self.try_call((STORE, "get"), &Get { bucket: "b", key }, budget).await
     }
 
     async fn try_set(&self, key: &str, value: &'static [u8], budget: Duration) -> Result<Result<(), Error>, CallError> {

@@ -27,8 +27,7 @@ async fn data_are_there_after_a_restart() {
         let actor = Actor::linked(&provider, "a", &[("fsync", fsync)]).await.unwrap();
         actor.set("k", b"v").await.unwrap();
         provider.drain(Duration::from_secs(10)).await;
-        let refused =
-            provider.call(invocation(&actor.link, STORE, "get", &Get { bucket: "b".into(), key: "k".into() }));
+        let refused = provider.call(invocation(&actor.link, STORE, "get", &Get { bucket: "b", key: "k" }));
         assert_eq!(refused.await.expect_err("closed").kind, CallErrorKind::NoTarget);
         let actor = Actor::linked(&start(data.path()), "a", &[]).await.unwrap();
         assert_eq!(actor.get("k").await, Ok(bytes("v")), "{fsync}");

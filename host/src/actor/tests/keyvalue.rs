@@ -152,7 +152,7 @@ async fn stored(wat: &str) -> Stored {
 
 impl Stored {
     async fn get(&self, key: &str) -> Option<Value> {
-        let get = Get { bucket: "b".into(), key: key.into() };
+        let get = Get { bucket: "b", key };
         let call = invocation(&self.link, "wasi:keyvalue/store@0.2.0-draft", "get", &get);
         let answer = self.provider.call(call).await.expect("answers");
         value::<Result<_, trellis_interfaces::keyvalue::Error>>(&answer).expect("decodes").expect("is there")

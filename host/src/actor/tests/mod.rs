@@ -131,7 +131,7 @@ fn head(interface: &str, function: &str, encoding: Encoding, budget: Duration) -
 async fn call(actor: &Arc<Actor>, interface: &str, function: &str, args: Args) -> Result<Args, CallError> {
     let encoding = if matches!(args, Args::Wave(_)) { Encoding::Wave } else { Encoding::Pack };
     let head = head(interface, function, encoding, Duration::from_secs(20));
-    let answer = actor.invoke(Invocation { head, args, body: Default::default() }).await;
+    let answer = Arc::clone(actor).invoke(Invocation { head, args, body: Default::default() }).await;
     answer.map(|answer| answer.value)
 }
 
@@ -145,7 +145,7 @@ async fn wave(actor: &Arc<Actor>, interface: &str, function: &str, args: &str) -
 async fn run(actor: &Arc<Actor>, budget: Duration) -> Result<(), CallError> {
     let head = head("test:run/run", "run", Encoding::Pack, budget);
     let args = Args::Wire(rmp_serde::to_vec(&[(); 0]).expect("encodes").into());
-    actor.invoke(Invocation { head, args, body: Default::default() }).await.map(|_| ())
+    Arc::clone(actor).invoke(Invocation { head, args, body: Default::default() }).await.map(|_| ())
 }
 
 #[tokio::test]

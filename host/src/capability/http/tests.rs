@@ -52,7 +52,7 @@ async fn send(
         grant_epoch: 0,
         context: Context::root(budget),
     };
-    actor.invoke(Invocation { head, args: Args::Request(Box::new(parts)), body: Body::Empty }).await
+    Arc::clone(actor).invoke(Invocation { head, args: Args::Request(Box::new(parts)), body: Body::Empty }).await
 }
 
 const LONG: Duration = Duration::from_secs(20);

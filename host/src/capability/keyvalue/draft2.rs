@@ -18,7 +18,11 @@ mod bindings {
     wasmtime::component::bindgen!({
         path: "../interfaces/wit/keyvalue-0.2.0-draft2",
         world: "wasi:keyvalue/imports",
-        imports: { default: async | trappable },
+        imports: {
+            "wasi:keyvalue/store.open": trappable,
+            "wasi:keyvalue/store.[drop]bucket": trappable,
+            default: async | trappable,
+        },
         with: {
             "wasi:keyvalue/store.bucket": crate::capability::keyvalue::Bucket,
             "wasi:keyvalue/atomics.cas": super::Cas,
@@ -61,7 +65,7 @@ impl From<wire::Error> for Error {
 }
 
 impl store::Host for State {
-    async fn open(&mut self, identifier: String) -> Outcome<Resource<Bucket>> {
+    fn open(&mut self, identifier: String) -> Outcome<Resource<Bucket>> {
         let bucket = Bucket { link: self.scope.link_for(&STORE), name: identifier };
         Ok(Ok(self.table.push(bucket)?))
     }
@@ -69,9 +73,10 @@ impl store::Host for State {
 
 impl store::HostBucket for State {
     async fn get(&mut self, bucket: Resource<Bucket>, key: String) -> Outcome<Option<Vec<u8>>> {
-        let params = |bucket| wire::Get { bucket, key };
-        let value: Result<Option<Bytes>, _> = self.on_bucket(&bucket, (&STORE, function::GET), params).await?;
-        Ok(value.map(|value| value.map(Vec::from)))
+        let Bucket { link, name } = self.bucket(&bucket)?;
+        let params = wire::Get { bucket: &name, key: &key };
+        let value: Result<Option<Bytes>, _> = self.keyvalue(link, &STORE, function::GET, &params).await?;
+        Ok(value.map(|value| value.map(Vec::from)).map_err(Error::from))
     }
 
     async fn set(&mut self, bucket: Resource<Bucket>, key: String, value: Vec<u8>) -> Outcome<()> {
@@ -97,7 +102,7 @@ impl store::HostBucket for State {
         Ok(page.map(|wire::KeyResponse { keys, cursor }| KeyResponse { keys, cursor: told(cursor) }))
     }
 
-    async fn drop(&mut self, bucket: Resource<Bucket>) -> wasmtime::Result<()> {
+    fn drop(&mut self, bucket: Resource<Bucket>) -> wasmtime::Result<()> {
         self.table.delete(bucket)?;
         Ok(())
     }

@@ -4,7 +4,6 @@
 use bytes::Bytes;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
-use tokio::time::timeout_at;
 use trellis_interfaces::keyvalue as wire;
 use trellis_lattice::body::Body;
 use trellis_lattice::contract::Interface;
@@ -66,20 +65,17 @@ impl State {
         function: &str,
         params: &impl Serialize,
     ) -> wasmtime::Result<Result<T, wire::Error>> {
-        let context = self.scope.context.nested();
-        let deadline = context.deadline;
         let call = Call {
             source: self.scope.guest.id.clone(),
             link,
             interface: interface.clone(),
             function: function.into(),
             signature: None,
-            context,
+            context: self.scope.context.nested(),
             args: Args::from(sdk::wire::encode(params)?),
             body: Body::Empty,
         };
-        let answer = timeout_at(deadline, self.scope.guest.router.call(call)).await;
-        match answer.unwrap_or_else(|_| Err(CallError::deadline("no answer from the key-value store"))) {
+        match self.scope.guest.router.call(call).await {
             Ok(answer) => Ok(sdk::wire::decode(&answer.value.into_provider()?)?),
             Err(error) => refuse(error),
         }

@@ -2,12 +2,13 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwapOption;
 use bytes::Bytes;
-use redb::{Database, DatabaseError, ReadTransaction, ReadableDatabase as _, TableError};
+use redb::{Database, DatabaseError, ReadOnlyTable, ReadableDatabase as _, TableError};
 use tokio::sync::broadcast;
+use tracing::error;
 use trellis_interfaces::keyvalue::{Error, KeyResponse, Value};
 use trellis_provider_sdk::LinkError;
 
@@ -28,42 +29,79 @@ const READERS_LIMIT: Duration = Duration::from_secs(5);
 
 type Opener = Box<dyn Fn() -> Result<Database, DatabaseError> + Send + Sync>;
 
-/// The open file. It is swapped when it has to be opened again.
+/// The file, as it is read after the last commit. Reading is most of what a store does: to begin a transaction and to
+/// find its table for each value would cost more than to find the value.
+struct Opened {
+    /// `None` while nothing was ever written.
+    data: Option<ReadOnlyTable<&'static [u8], &'static [u8]>>,
+    database: Arc<Database>,
+}
+
+impl Opened {
+    fn of(database: Arc<Database>) -> Result<Self, Error> {
+        let data = absent(database.begin_read().map_err(failed)?.open_table(DATA))?;
+        Ok(Self { data, database })
+    }
+}
+
+/// The open file. It is swapped with each commit, and when it has to be opened again.
 pub(crate) struct File {
     open: Opener,
-    database: ArcSwapOption<Database>,
+    opened: ArcSwapOption<Opened>,
 }
 
 impl File {
+    /// Opens it. Blocks.
     pub(crate) fn open(open: Opener) -> Result<Self, DatabaseError> {
-        let database = ArcSwapOption::from_pointee(open()?);
-        Ok(Self { open, database })
+        let file = Self { open, opened: ArcSwapOption::empty() };
+        file.reopen()?;
+        Ok(file)
     }
 
     /// The file, opened again if that was not possible before.
     pub(crate) fn database(&self) -> Result<Arc<Database>, Error> {
-        if let Some(database) = self.database.load_full() {
+        let database = || self.opened.load().as_ref().map(|opened| Arc::clone(&opened.database));
+        if let Some(database) = database() {
             return Ok(database);
         }
         self.reopen().map_err(|error| Error::Other(format!("key-value store cannot be opened: {error}")))?;
-        self.database.load_full().ok_or_else(|| Error::Other("key-value store is closed".to_owned()))
+        database().ok_or_else(|| Error::Other("key-value store is closed".to_owned()))
+    }
+
+    /// Has readers see what was committed. If that cannot be, they see nothing until the file is opened again.
+    pub(crate) fn show(&self, database: Arc<Database>) {
+        let opened = Opened::of(database).inspect_err(|error| error!("key-value store cannot be read: {error}"));
+        self.opened.store(opened.ok().map(Arc::new));
     }
 
     /// Opens the file again. Only the writer calls this; readers that use the old one are waited for.
     pub(crate) fn reopen(&self) -> Result<(), DatabaseError> {
-        if let Some(mut database) = self.database.swap(None) {
-            let deadline = std::time::Instant::now() + READERS_LIMIT;
-            while let Err(shared) = Arc::try_unwrap(database).map(drop) {
-                if std::time::Instant::now() > deadline {
-                    self.database.store(Some(shared));
-                    return Err(DatabaseError::DatabaseAlreadyOpen);
-                }
-                database = shared;
-                std::thread::yield_now();
+        if let Some(opened) = self.opened.swap(None) {
+            let deadline = Instant::now() + READERS_LIMIT;
+            let database = alone(opened, deadline).map_err(|shared| Arc::clone(&shared.database));
+            let closed = database.and_then(|Opened { data, database }| {
+                drop(data);
+                alone(database, deadline)
+            });
+            if let Err(shared) = closed {
+                self.show(shared);
+                return Err(DatabaseError::DatabaseAlreadyOpen);
             }
         }
-        self.database.store(Some(Arc::new((self.open)()?)));
+        self.show(Arc::new((self.open)()?));
         Ok(())
+    }
+}
+
+/// The value, once nobody else has it any more; that fails after `deadline`. Blocks.
+fn alone<T>(mut shared: Arc<T>, deadline: Instant) -> Result<T, Arc<T>> {
+    loop {
+        shared = match Arc::try_unwrap(shared) {
+            Ok(value) => return Ok(value),
+            Err(shared) if Instant::now() > deadline => return Err(shared),
+            Err(shared) => shared,
+        };
+        std::thread::yield_now();
     }
 }
 
@@ -116,7 +154,8 @@ impl Store {
         bucket: &Bucket,
         keys: impl ExactSizeIterator<Item = &'a str>,
     ) -> Result<Vec<Option<Value>>, Error> {
-        let Some(data) = absent(self.read()?.open_table(DATA))? else { return Ok(vec![None; keys.len()]) };
+        let opened = self.opened()?;
+        let Some(data) = &opened.data else { return Ok(vec![None; keys.len()]) };
         let mut values = Vec::with_capacity(keys.len());
         let mut bytes = 0;
         for key in keys {
@@ -130,7 +169,8 @@ impl Store {
 
     /// Whether a key is there.
     pub(crate) fn exists(&self, bucket: &Bucket, key: &str) -> Result<bool, Error> {
-        let Some(data) = absent(self.read()?.open_table(DATA))? else { return Ok(false) };
+        let opened = self.opened()?;
+        let Some(data) = &opened.data else { return Ok(false) };
         Ok(data.get(record::of_key(bucket, key).as_slice()).map_err(failed)?.is_some())
     }
 
@@ -142,7 +182,9 @@ impl Store {
             Some(Some(next)) => next,
             Some(None) => return Ok(none),
         };
-        let Some(order) = absent(self.read()?.open_table(ORDER))? else { return Ok(none) };
+        let opened = self.opened()?;
+        let read = opened.database.begin_read().map_err(failed)?;
+        let Some(order) = absent(read.open_table(ORDER))? else { return Ok(none) };
         let (first, last) = (record::of_place(bucket, start), record::of_place(bucket, u64::MAX));
         let mut page = none;
         let mut bytes = 0;
@@ -160,10 +202,9 @@ impl Store {
         Ok(page)
     }
 
-    fn read(&self) -> Result<ReadTransaction, Error> {
-        let database = self.file.database.load();
-        let database = database.as_ref().ok_or_else(|| Error::Other("key-value store is being reopened".to_owned()))?;
-        database.begin_read().map_err(failed)
+    fn opened(&self) -> Result<Arc<Opened>, Error> {
+        let opened = self.file.opened.load_full();
+        opened.ok_or_else(|| Error::Other("key-value store is being reopened".to_owned()))
     }
 }
 

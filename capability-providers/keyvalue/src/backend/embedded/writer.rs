@@ -104,10 +104,8 @@ impl Loop {
     fn write(&mut self, batch: Vec<Job>) {
         let durability = self.plan(&batch);
         let outcomes = self.file.database().and_then(|database| {
-            commit(&database, &batch, durability).map_err(|error| {
-                drop(database);
-                self.failed(&error)
-            })
+            let outcomes = commit(&database, &batch, durability);
+            self.committed(database, outcomes)
         });
         if matches!(durability, Durability::Immediate) && outcomes.is_ok() {
             self.sync_at = None;
@@ -146,13 +144,25 @@ impl Loop {
     fn sync(&mut self) {
         self.sync_at = None;
         let synced = self.file.database().and_then(|database| {
-            commit(&database, &[], Durability::Immediate).map_err(|error| {
-                drop(database);
-                self.failed(&error)
-            })
+            let synced = commit(&database, &[], Durability::Immediate);
+            self.committed(database, synced)
         });
         if synced.is_err() {
             error!("key-value writes that were to be synced later are lost");
+        }
+    }
+
+    /// Readers see what was written before its writer is answered.
+    fn committed<T>(&self, database: Arc<Database>, outcome: Result<T, redb::Error>) -> Result<T, Error> {
+        match outcome {
+            Ok(outcome) => {
+                self.file.show(database);
+                Ok(outcome)
+            }
+            Err(error) => {
+                drop(database);
+                Err(self.failed(&error))
+            }
         }
     }
 

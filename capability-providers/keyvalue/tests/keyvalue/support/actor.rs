@@ -69,7 +69,7 @@ impl Actor {
     }
 
     pub(crate) async fn get(&self, key: &str) -> Result<Option<Value>, Error> {
-        self.call((STORE, "get"), &Get { bucket: self.bucket.clone(), key: key.into() }).await
+        self.call((STORE, "get"), &Get { bucket: &self.bucket, key }).await
     }
 
     pub(crate) async fn set(&self, key: &str, value: &[u8]) -> Result<(), Error> {
