@@ -1,13 +1,17 @@
 //! What a link limits.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use futures::stream;
+use http_body::Frame;
 use http_body_util::StreamBody;
+use tokio::sync::{Semaphore, mpsc};
 use trellis_provider_sdk::testing::{as_source, invocation};
 use trellis_provider_sdk::{Body, CallError, CallErrorKind};
 
-use crate::support::{World, link_of};
+use crate::support::{Actor, World, link_of};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_object_over_the_limit_is_refused_and_leaves_what_was_there() {
@@ -85,4 +89,38 @@ async fn a_function_that_is_not_there_is_a_contract_error() {
     assert_eq!(error.kind, CallErrorKind::Contract);
     let error = actor.send::<()>("clear", &(1, 2), Body::Empty).await.unwrap_err();
     assert_eq!(error.kind, CallErrorKind::Contract);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn eight_objects_are_written_to_a_server_at_once_and_more_wait_within_their_deadlines() {
+    let world = World::s3();
+    let actor = world.actor("a", &[]).await;
+    actor.create("c").await.unwrap();
+    let (begins, mut begun) = mpsc::unbounded_channel();
+    let finish = Arc::new(Semaphore::new(0));
+    let write = |n: usize, actor: &Actor| {
+        let (actor, begins, finish) = (actor.clone(), begins.clone(), finish.clone());
+        let frame = stream::once(async move {
+            begins.send(n).unwrap();
+            finish.acquire().await.unwrap().forget();
+            Ok::<_, CallError>(Frame::data(Bytes::from_static(b"1")))
+        });
+        tokio::spawn(async move { actor.write("c", &n.to_string(), Body::stream(StreamBody::new(frame))).await })
+    };
+    let held: Vec<_> = (0..8).map(|n| write(n, &actor)).collect();
+    for _ in 0..8 {
+        begun.recv().await.unwrap();
+    }
+    let mut hasty = actor.clone();
+    hasty.budget = Duration::from_secs(1);
+    let error = write(8, &hasty).await.unwrap().unwrap_err();
+    assert_eq!(error.kind, CallErrorKind::Deadline, "{error}");
+    assert!(begun.try_recv().is_err(), "it was not its turn");
+    let last = write(9, &actor);
+    finish.add_permits(9);
+    for written in held.into_iter().chain([last]) {
+        written.await.unwrap().unwrap().unwrap();
+    }
+    assert_eq!(begun.recv().await, Some(9));
+    assert_eq!(actor.list(20).await, ["0", "1", "2", "3", "4", "5", "6", "7", "9"]);
 }

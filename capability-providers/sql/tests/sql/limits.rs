@@ -133,3 +133,19 @@ async fn a_link_that_writes_changes_no_tables(backend: &Backend) {
     }
     assert_eq!(owner.one("select a from t", &[]).await, Value::Int64(1));
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_connection_keeps_the_statements_that_were_used_last() {
+    let backend = Backend::postgres();
+    let actor = backend.link("prepares", &backend.database(), &[("max-connections", "1")]).await;
+    for n in 0..200 {
+        for statement in [format!("select {n}"), "select 'often'".to_owned()] {
+            actor.query(&statement, &[]).await.unwrap();
+        }
+    }
+    assert_eq!(actor.one("select count(*) from pg_prepared_statements", &[]).await, int(128));
+    let kept = "select count(*) from pg_prepared_statements where statement = $1";
+    for (statement, expected) in [("select 'often'", 1), ("select 199", 1), ("select 0", 0)] {
+        assert_eq!(actor.one(kept, &[text(statement)]).await, int(expected), "{statement}");
+    }
+}

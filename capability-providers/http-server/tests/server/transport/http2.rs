@@ -9,7 +9,8 @@ use tokio::time::timeout;
 use trellis_provider_sdk::Caller;
 
 use super::frames::{
-    CONTINUATION, DATA, END_HEADERS, END_STREAM, GET, GOAWAY, HEADERS, POST, RST_STREAM, frame, preface, read_frame,
+    ACK, CONTINUATION, DATA, END_HEADERS, END_STREAM, GET, GOAWAY, HEADERS, PING, POST, RST_STREAM, frame, preface,
+    read_frame,
 };
 use super::usage::Usage;
 use crate::support::{PATIENCE, Server, actor, hello};
@@ -149,5 +150,29 @@ async fn a_request_is_for_one_host_in_http2_as_well() {
         head.extend(name.bytes());
         head.extend(b"\x07chunked");
         assert_ne!(asked(server.connect().await, &head).await, Some(0x88), "{name}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_quiet_peer_is_asked_whether_it_is_there_and_closed_when_it_does_not_say_so() {
+    let (server, _) = Server::with_link(counting().0, &[("timeout", "1h")]).await;
+    for (answers, expected) in [(true, 5), (false, 1)] {
+        let mut stream = server.connect().await;
+        let request = frame(HEADERS, END_STREAM | END_HEADERS, 1, GET);
+        stream.write_all(&[preface(), request].concat()).await.unwrap();
+        let mut asked = 0;
+        while let Some((kind, flags, payload)) = read_frame(&mut stream).await {
+            if (kind, flags) != (PING, 0) {
+                continue;
+            }
+            asked += 1;
+            if asked == 5 {
+                break;
+            }
+            if answers {
+                stream.write_all(&frame(PING, ACK, 0, &payload)).await.unwrap();
+            }
+        }
+        assert_eq!(asked, expected);
     }
 }
