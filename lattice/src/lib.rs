@@ -8,6 +8,7 @@ pub mod body;
 pub mod contract;
 pub mod control;
 pub mod damper;
+pub mod deadline;
 pub mod duration;
 pub mod error;
 pub mod gateway;

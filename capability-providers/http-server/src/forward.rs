@@ -1,5 +1,6 @@
 //! A request to a call, and the answer to a response.
 
+use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -12,6 +13,7 @@ use tracing::{debug, warn};
 use trellis_provider_sdk::headers::strip_hop_by_hop;
 use trellis_provider_sdk::{
     Answer, Args, Body, Call, CallError, CallErrorKind, Caller, Context, Damper, EntityId, Interface, LinkName, Trace,
+    deadline,
 };
 
 use crate::answer;
@@ -116,7 +118,7 @@ async fn forward(shared: &Shared, route: &Route, request: Request<Incoming>) -> 
     let (mut parts, incoming) = request.into_parts();
     strip_hop_by_hop(&mut parts.headers);
     let context = Context { trace: trace_of(&parts.headers), ..Context::root(route.timeout) };
-    let deadline = context.deadline;
+    let until = context.deadline;
     let limit = route.body_limit_bytes.unwrap_or(u64::MAX);
     if incoming.size_hint().lower() > limit {
         return Err(CallError::too_large("request body is over the limit of its link"));
@@ -140,7 +142,7 @@ async fn forward(shared: &Shared, route: &Route, request: Request<Incoming>) -> 
         args: Args::Request(Box::new(parts)),
         body,
     };
-    let result = match tokio::time::timeout_at(deadline, route.caller.call(call)).await {
+    let result = match deadline::by(until, pin!(route.caller.call(call))).await {
         Ok(result) => result,
         Err(_) => Err(CallError::deadline("no response within the timeout of the link")),
     };

@@ -21,6 +21,7 @@ pub use async_trait::async_trait;
 pub use trellis_lattice::body::Body;
 pub use trellis_lattice::contract::{Interface, Signature};
 pub use trellis_lattice::damper::Damper;
+pub use trellis_lattice::deadline;
 pub use trellis_lattice::error::{CallError, CallErrorKind};
 pub use trellis_lattice::id::{EntityId, LinkName};
 pub use trellis_lattice::message::command::StringMap;

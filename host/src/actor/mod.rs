@@ -3,6 +3,7 @@
 
 use std::pin::pin;
 use std::sync::Arc;
+use std::task::Poll;
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
@@ -148,10 +149,13 @@ impl Actor {
             drop(permit);
             answer
         });
-        // In this order: a call that never waits costs neither a timer nor a place in a list.
+        // A call that never waits costs neither a timer nor a place in a list.
+        if let Poll::Ready(answer) = futures::poll!(work.as_mut()) {
+            return answer;
+        }
         tokio::select! {
             biased;
-            answer = &mut work => answer,
+            answer = work => answer,
             () = tokio::time::sleep_until(deadline) => {
                 Err(CallError::deadline(format!("{} did not answer in time", self.id())))
             }

@@ -2,10 +2,11 @@
 
 use std::future::ready;
 use std::panic::AssertUnwindSafe;
+use std::pin::pin;
 use std::sync::Arc;
-use std::task::Poll;
 
 use futures::FutureExt as _;
+use trellis_lattice::deadline;
 use trellis_lattice::error::CallError;
 use trellis_lattice::message::invocation::{Answer, Head, Invocation};
 use trellis_provider_sdk as sdk;
@@ -52,15 +53,9 @@ async fn call_provider(
     invocation: Invocation<Args>,
 ) -> Result<Answer<Args>, CallError> {
     let Invocation { head, args, body } = invocation;
-    let (target, deadline) = (head.target.clone(), head.context.deadline);
+    let (target, until) = (head.target.clone(), head.context.deadline);
     let call = provider.call(Invocation { head, args: args.into_provider()?, body });
-    let mut guarded = AssertUnwindSafe(call).catch_unwind();
-    // A call that never waits costs no timer.
-    let outcome = match futures::poll!(&mut guarded) {
-        Poll::Ready(outcome) => Ok(outcome),
-        Poll::Pending => tokio::time::timeout_at(deadline, guarded).await,
-    };
-    match outcome {
+    match deadline::by(until, pin!(AssertUnwindSafe(call).catch_unwind())).await {
         Ok(Ok(Ok(answer))) => Ok(Answer { value: Args::from(answer.value), body: answer.body }),
         Ok(Ok(Err(error))) => Err(error),
         Ok(Err(_panic)) => {

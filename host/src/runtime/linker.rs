@@ -30,6 +30,10 @@ pub(super) fn is_inert(interface: &Interface) -> bool {
 pub(super) fn built_in(engine: &Engine, kind: EngineKind) -> wasmtime::Result<Linker<State>> {
     let mut linker = Linker::new(engine);
     wasmtime_wasi::p2::add_to_linker_async(&mut linker)?;
+    // wasmtime-wasi takes the resources of streams by way of all that WASI has, which would be made for each request.
+    linker.allow_shadowing(true);
+    wasmtime_wasi_io::add_to_linker_async(&mut linker)?;
+    linker.allow_shadowing(false);
     if kind == EngineKind::Concurrent {
         wasmtime_wasi::p3::add_to_linker(&mut linker)?;
     }

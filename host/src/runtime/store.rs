@@ -12,6 +12,7 @@ use wasmtime::component::ResourceTable;
 use wasmtime::{Engine, Store, StoreContextMut, StoreLimits, StoreLimitsBuilder, UpdateDeadline};
 use wasmtime_wasi::{WasiCtx, WasiCtxView, WasiView};
 use wasmtime_wasi_http::WasiHttpCtx;
+use wasmtime_wasi_io::IoView;
 
 use super::engine::Runtime;
 use super::fault::OutOfTime;
@@ -81,6 +82,12 @@ impl WasiView for State {
         let guest = &self.scope.guest;
         let ctx = self.wasi.get_or_insert_with(|| Box::new(wasi_of(guest)));
         WasiCtxView { ctx, table: &mut self.table }
+    }
+}
+
+impl IoView for State {
+    fn table(&mut self) -> &mut ResourceTable {
+        &mut self.table
     }
 }
 

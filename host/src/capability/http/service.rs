@@ -4,15 +4,15 @@
 //! A guest that writes on then gets a task of its own.
 
 use std::future::poll_fn;
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::task::{Context as TaskContext, Poll};
 
 use http::uri::{Authority, Scheme};
 use tokio::task::AbortHandle;
-use tokio::time::timeout_at;
 use tokio_util::sync::{CancellationToken, DropGuard};
 use trellis_lattice::body::Body;
+use trellis_lattice::deadline;
 use trellis_lattice::error::CallError;
 use trellis_lattice::message::invocation::{Answer, Context};
 use wasmtime::component::InstancePre;
@@ -112,7 +112,7 @@ impl Service {
     fn run(&self, permit: Permit, context: Context, request: http::Request<ToGuest>, exchange: &Arc<Exchange>) -> Run {
         let template = Arc::clone(&self.template);
         let exchange = Arc::clone(exchange);
-        let deadline = context.deadline;
+        let until = context.deadline;
         match &self.export {
             Export::IncomingHandler(pre) => {
                 let pre = Arc::clone(pre);
@@ -120,8 +120,8 @@ impl Service {
                     let _permit = permit;
                     let mut store = template.store(context);
                     let ending = Ending::of(&exchange, template.guest());
-                    let handled = timeout_at(deadline, p2::handle(&pre, &mut store, request, &exchange));
-                    ending.settle(handled.await);
+                    let handled = pin!(p2::handle(&pre, &mut store, request, &exchange));
+                    ending.settle(deadline::by(until, handled).await);
                 })
             }
             Export::Handler(pre, idle) => {
@@ -130,14 +130,14 @@ impl Service {
                     let _permit = permit;
                     let mut instance = idle.take(&template, &context);
                     let ending = Ending::of(&exchange, template.guest());
-                    let handled = timeout_at(deadline, async {
+                    let handling = async {
                         let instance = match &mut instance {
                             Some(instance) => instance,
                             none => none.insert(p3::Instance::new(&pre, template.store(context)).await?),
                         };
                         instance.handle(request, &exchange).await
-                    });
-                    let handled = handled.await;
+                    };
+                    let handled = deadline::by(until, pin!(handling)).await;
                     let is_sound = matches!(handled, Ok(Ok(())));
                     ending.settle(handled);
                     if let (true, Some(instance)) = (is_sound, instance) {
