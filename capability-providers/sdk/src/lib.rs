@@ -28,6 +28,7 @@ pub use trellis_lattice::message::command::StringMap;
 pub use trellis_lattice::message::invocation::{Answer, Call, Context, Encoding, Head, Invocation, Trace};
 pub use trellis_lattice::message::link::Link;
 pub use trellis_lattice::secret::{Secret, SecretValue};
+pub use trellis_lattice::store::file as store_file;
 
 pub use crate::args::Args;
 pub use crate::link::{ActiveLink, LinkError, Role, SecretMap};

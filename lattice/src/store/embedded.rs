@@ -1,8 +1,6 @@
 //! A store in one file, for one process: redb, each write on the disk when it returns.
 
 use std::fmt;
-use std::fs::{File, OpenOptions};
-use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -13,6 +11,7 @@ use redb::{Database, DatabaseError, ReadableDatabase, ReadableTable, TableDefini
 use tokio::task::spawn_blocking;
 
 use super::feed::{Feed, Snapshot};
+use super::file;
 use super::{Change, Expect, Key, Record, Revision, Store, Watch, check_expected, check_value};
 use crate::error::{Error, ErrorKind, Result};
 
@@ -176,14 +175,7 @@ async fn blocking<T: Send + 'static>(work: impl FnOnce() -> Result<T> + Send + '
 }
 
 fn open_database(path: &Path) -> Result<Database> {
-    let io = |error: std::io::Error| {
-        let text = format!("store file {} cannot be opened: {error}", path.display());
-        Error::new(ErrorKind::Io, text).with_source(error)
-    };
-    let file: File =
-        OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o600).open(path).map_err(io)?;
-    let opened = Database::builder().set_cache_size(CACHE_BYTES).create_file(file);
-    let database = opened.map_err(|error| open_error(path, error))?;
+    let database = file::open(path, CACHE_BYTES).map_err(|error| open_error(path, error))?;
     make_tables(&database).map_err(|error| {
         Error::new(ErrorKind::Io, format!("store file {}: {error}", path.display())).with_source(error)
     })?;

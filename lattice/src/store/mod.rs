@@ -13,6 +13,7 @@ use crate::error::{Error, ErrorKind, Result};
 
 pub mod embedded;
 mod feed;
+pub mod file;
 pub mod jetstream;
 pub mod late;
 pub mod memory;

@@ -8,7 +8,7 @@ use arc_swap::{ArcSwap, ArcSwapOption};
 use redb::{Database, ReadableDatabase as _, ReadableTable as _, TableDefinition};
 use tracing::{error, info};
 use trellis_interfaces::messaging::BrokerMessage;
-use trellis_provider_sdk::LinkError;
+use trellis_provider_sdk::{LinkError, store_file};
 
 use super::queue::Queue;
 use crate::subject::Pattern;
@@ -118,7 +118,7 @@ fn first(
 
 /// The tables are made as well, so that reading needs no case for those that are missing.
 fn create(path: &Path) -> Result<Database, redb::Error> {
-    let database = Database::builder().set_cache_size(CACHE_BYTES).create(path)?;
+    let database = store_file::open(path, CACHE_BYTES)?;
     let transaction = database.begin_write()?;
     transaction.open_table(QUEUES)?;
     transaction.open_table(MESSAGES)?;

@@ -10,7 +10,7 @@ use redb::{Database, DatabaseError, ReadOnlyTable, ReadableDatabase as _, TableE
 use tokio::sync::broadcast;
 use tracing::error;
 use trellis_interfaces::keyvalue::{Error, KeyResponse, Value};
-use trellis_provider_sdk::LinkError;
+use trellis_provider_sdk::{LinkError, store_file};
 
 use super::change::{Change, DATA, ORDER, Outcome};
 use super::record;
@@ -120,7 +120,7 @@ impl Store {
     pub(crate) fn open(directory: &Path) -> Result<Self, LinkError> {
         let path = directory.join(FILE_NAME);
         let create = path.clone();
-        let open = move || Database::builder().set_cache_size(CACHE_BYTES).create(&create);
+        let open = move || store_file::open(&create, CACHE_BYTES);
         Self::with(Box::new(open), path)
     }
 
