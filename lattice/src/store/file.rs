@@ -122,9 +122,9 @@ mod tests {
             let files = || std::fs::read_dir(folder.path()).expect("a folder").map(|entry| entry.expect("one").path());
             let deadline = Instant::now() + Duration::from_secs(20);
             // Each time at another moment of the making of a file.
-            while files().count() < 3 {
+            while files().count() < 3 + nth {
                 assert!(Instant::now() < deadline, "it makes files");
-                std::thread::sleep(Duration::from_micros(300 * nth));
+                std::thread::yield_now();
             }
             maker.kill().expect("is there");
             maker.wait().expect("ends");
