@@ -2,7 +2,6 @@
 
 use std::sync::LazyLock;
 
-use bytes::Bytes;
 use trellis_interfaces::keyvalue::{self as wire, Snapshot, Swapped, function};
 use trellis_lattice::contract::Interface;
 use wasmtime::component::{HasSelf, Linker, Resource};
@@ -73,10 +72,8 @@ impl store::Host for State {
 
 impl store::HostBucket for State {
     async fn get(&mut self, bucket: Resource<Bucket>, key: String) -> Outcome<Option<Vec<u8>>> {
-        let Bucket { link, name } = self.bucket(&bucket)?;
-        let params = wire::Get { bucket: &name, key: &key };
-        let value: Result<Option<Bytes>, _> = self.keyvalue(link, &STORE, function::GET, &params).await?;
-        Ok(value.map(|value| value.map(Vec::from)).map_err(Error::from))
+        let value = self.value_of(&bucket, &STORE, &key).await?;
+        Ok(value.map_err(Error::from))
     }
 
     async fn set(&mut self, bucket: Resource<Bucket>, key: String, value: Vec<u8>) -> Outcome<()> {

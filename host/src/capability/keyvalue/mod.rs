@@ -57,6 +57,19 @@ impl State {
         Ok(self.keyvalue(link, interface, function, &params(name)).await?.map_err(E::from))
     }
 
+    /// The value of a key; called so often that its names are not copied. Errors as above.
+    async fn value_of(
+        &mut self,
+        bucket: &Resource<Bucket>,
+        interface: &Interface,
+        key: &str,
+    ) -> wasmtime::Result<Result<Option<Vec<u8>>, wire::Error>> {
+        let Bucket { link, name } = self.bucket(bucket)?;
+        let params = wire::Get { bucket: &name, key };
+        let value: Result<Option<Bytes>, _> = self.keyvalue(link, interface, wire::function::GET, &params).await?;
+        Ok(value.map(|value| value.map(Vec::from)))
+    }
+
     /// The outer error ends the guest, the inner one is its own affair.
     async fn keyvalue<T: DeserializeOwned>(
         &mut self,
