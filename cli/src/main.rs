@@ -23,6 +23,11 @@ use std::process::ExitCode;
 
 use clap::Parser as _;
 
+/// A call takes some forty small pieces of memory and a few large ones, on any thread: what an allocator takes for that
+/// is a tenth of a call's time with the system's.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 fn main() -> ExitCode {
     let cli = match args::Cli::try_parse() {
         Ok(cli) => cli,

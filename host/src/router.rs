@@ -131,7 +131,7 @@ impl Router {
     fn pass(&self, invocation: Invocation<Args>) -> Outcome<'_> {
         match self.target(&invocation.head.target) {
             Some(target) => self.meet(target, invocation),
-            None => Box::pin(self.send(invocation)),
+            None => self.send(invocation),
         }
     }
 
@@ -144,12 +144,14 @@ impl Router {
     }
 
     /// Calls a target that runs elsewhere.
-    async fn send(&self, invocation: Invocation<Args>) -> Result<Answer<Args>, CallError> {
-        let peer = self.peer.load_full().ok_or_else(|| nobody_runs(&invocation.head.target))?;
-        let Invocation { head, args, body } = invocation;
-        let interface = head.interface.clone();
-        let answer = peer.call(Invocation { head, args: args.into_wire()?, body }).await?;
-        Ok(Answer { value: wire::value(&interface, answer.value)?, body: answer.body })
+    fn send(&self, invocation: Invocation<Args>) -> Outcome<'_> {
+        Box::pin(async move {
+            let peer = self.peer.load_full().ok_or_else(|| nobody_runs(&invocation.head.target))?;
+            let Invocation { head, args, body } = invocation;
+            let interface = head.interface.clone();
+            let answer = peer.call(Invocation { head, args: args.into_wire()?, body }).await?;
+            Ok(Answer { value: wire::value(&interface, answer.value)?, body: answer.body })
+        })
     }
 
     /// Calls a target on this host, for a peer that was let in. What the link says of calls its host has seen to.

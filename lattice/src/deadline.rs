@@ -11,7 +11,7 @@ use tokio::time::{Instant, timeout_at};
 ///
 /// # Errors
 /// When the deadline came first.
-pub async fn by<W: Future>(deadline: Instant, mut work: Pin<&mut W>) -> Result<W::Output, Elapsed> {
+pub async fn by<W: Future + ?Sized>(deadline: Instant, mut work: Pin<&mut W>) -> Result<W::Output, Elapsed> {
     match futures::poll!(work.as_mut()) {
         Poll::Ready(done) => Ok(done),
         Poll::Pending => timeout_at(deadline, work).await,

@@ -4,7 +4,7 @@
 //! subject token and can hold no `.`, `*`, `>` or white space. A *key id* (host, peer, issuer) is a public nkey.
 
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
 use serde::{Deserialize, Serialize};
 
@@ -156,7 +156,9 @@ id_type!(
 impl Default for LinkName {
     /// `default`, as in lattice v1.
     fn default() -> Self {
-        Self::parse("default").expect("`default` is a valid name")
+        static DEFAULT: LazyLock<LinkName> =
+            LazyLock::new(|| LinkName::parse("default").expect("`default` is a valid name"));
+        DEFAULT.clone()
     }
 }
 

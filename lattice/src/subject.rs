@@ -105,10 +105,16 @@ pub fn slot_of(subject: &Subject) -> Option<u32> {
     subject.as_str().rsplit_once('.')?.1.parse().ok()
 }
 
-/// The slot with another number of the same peer.
-pub fn other_slot(subject: &Subject, slot: u16) -> Option<Subject> {
-    let (peer, _) = subject.as_str().rsplit_once('.').filter(|_| slot_of(subject).is_some())?;
-    Some(Subject(format!("{peer}.{slot}").into()))
+/// The slot with another number of the same peer; of a slot, or of what [`reply_slots`] means.
+pub fn other_slot(slot: &Subject, number: u32) -> Subject {
+    let (peer, _) = slot.as_str().rsplit_once('.').unwrap_or_default();
+    Subject(format!("{peer}.{number}").into())
+}
+
+/// Whether a subject made by [`reply_slot`] is one of those that [`reply_slots`] means.
+pub fn is_slot_in(slots: &Subject, slot: &Subject) -> bool {
+    let peer = |subject| Subject::as_str(subject).rsplit_once('.').map(|(peer, _)| peer);
+    peer(slots) == peer(slot)
 }
 
 /// Where the answers to one request go; `number` is not used twice on that bus.

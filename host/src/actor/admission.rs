@@ -59,13 +59,22 @@ impl Room {
         })
     }
 
+    /// Enters if there is room now.
+    ///
+    /// # Errors
+    /// `NoTarget` when it is closed.
+    pub(super) fn try_enter(self: &Arc<Self>) -> Option<Result<Permit, CallError>> {
+        let permit = Arc::clone(&self.free).try_acquire_owned().ok()?;
+        Some(self.admit(permit))
+    }
+
     /// Waits for room, at most until `deadline`, if the queue is not full.
     ///
     /// # Errors
     /// `NoTarget` when it is closed, `Overloaded` when the queue is full, `Deadline`.
     pub(super) async fn enter(self: &Arc<Self>, deadline: Instant) -> Result<Permit, CallError> {
-        if let Ok(permit) = Arc::clone(&self.free).try_acquire_owned() {
-            return self.admit(permit);
+        if let Some(permit) = self.try_enter() {
+            return permit;
         }
         if self.closed.load(Ordering::Acquire) {
             return Err(self.stopped());

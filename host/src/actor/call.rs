@@ -1,37 +1,41 @@
 //! One call of a function in a custom interface: a fresh instance, the call, and what comes of it.
 
-use bytes::Bytes;
+use std::sync::Arc;
+
+use futures::future::BoxFuture;
 use trellis_lattice::body::Body;
 use trellis_lattice::error::CallError;
 use trellis_lattice::message::invocation::{Answer, Context, Encoding, Head};
-use wasmtime::Store;
-use wasmtime::component::{Instance, Val};
+use wasmtime::component::Val;
 
-use super::Actor;
-use crate::capability::messaging::WireCall;
-use crate::runtime::value::{Args, Flat, Part, wave};
-use crate::runtime::{Function, State, Typed, TypedCall, call_error};
+use super::{Actor, Permit};
+use crate::router::Outcome;
+use crate::runtime::value::{Args, Part, wave};
+use crate::runtime::{Function, Typed, call_error};
 
 impl Actor {
     /// Calls the function that `head` names. Dropping the future ends the guest's execution.
-    pub(super) async fn call_function(&self, head: Head, args: Args) -> Result<Answer<Args>, CallError> {
-        let function = self.component.functions().find(self.id(), &head.interface, &head.function)?;
-        let typed = function.ty.as_ref().map_err(|reason| {
-            let id = self.id();
-            CallError::contract(format!("{} in {} of {id} {reason}", function.name, head.interface))
-        })?;
-        self.check_signature(&head, typed)?;
-        let value = match (args, head.encoding) {
-            (Args::Wave(text), _) => self.call_wave(function, head.context, &text).await?,
-            (Args::Wire(bytes), Encoding::Wave) => {
-                let text = std::str::from_utf8(&bytes);
-                let text = text.map_err(|_| CallError::contract("arguments in WAVE are not UTF-8"))?;
-                self.call_wave(function, head.context, text).await?
-            }
-            (args, Encoding::Pack) => self.call_values(function, typed, head.context, args).await?,
-            (_, Encoding::Wave) => return Err(CallError::contract("arguments that are said to be WAVE are not")),
-        };
-        Ok(Answer { value, body: Body::Empty })
+    pub(super) fn call_function(self: Arc<Self>, head: Head, args: Args, permit: Permit) -> Outcome<'static> {
+        Box::pin(async move {
+            let _permit = permit;
+            let function = self.component.functions().find(self.id(), &head.interface, &head.function)?;
+            let typed = function.ty.as_ref().map_err(|reason| {
+                let id = self.id();
+                CallError::contract(format!("{} in {} of {id} {reason}", function.name, head.interface))
+            })?;
+            self.check_signature(&head, typed)?;
+            let value = match (args, head.encoding) {
+                (Args::Wave(text), _) => self.call_wave(function, head.context, &text).await?,
+                (Args::Wire(bytes), Encoding::Wave) => {
+                    let text = std::str::from_utf8(&bytes);
+                    let text = text.map_err(|_| CallError::contract("arguments in WAVE are not UTF-8"))?;
+                    self.call_wave(function, head.context, text).await?
+                }
+                (args, Encoding::Pack) => self.call_values(function, typed, head.context, args).await?,
+                (_, Encoding::Wave) => return Err(CallError::contract("arguments that are said to be WAVE are not")),
+            };
+            Ok(Answer { value, body: Body::Empty })
+        })
     }
 
     /// Arrays alone would swap fields that were reordered: both ends must say the same.
@@ -49,6 +53,7 @@ impl Actor {
         }
     }
 
+    /// What is awaited here is boxed, so that no call carries the size of another way.
     async fn call_values(
         &self,
         function: &Function,
@@ -58,12 +63,12 @@ impl Actor {
     ) -> Result<Args, CallError> {
         if let Some(call) = typed.fast {
             let params = typed.ty.flat_params(args)?;
-            let result = self.call_fast(function, call, context, params).await;
+            let result = call(&self.pre, self.template.store(context), &function.index, params).await;
             return result.map(|result| Args::flat(Part::Result(result))).map_err(|error| self.fault(&error));
         }
         if let Some(call) = typed.message {
             let params = args.into_wire()?;
-            let result = self.call_wire(function, call, context, params).await;
+            let result = call(&self.pre, self.template.store(context), &function.index, params).await;
             return result.map(Args::Wire).map_err(|error| self.fault(&error));
         }
         let params = typed.ty.params(args)?;
@@ -77,47 +82,22 @@ impl Actor {
         wave::print(result.as_ref()).map(Args::Wave)
     }
 
-    async fn call_fast(
-        &self,
-        function: &Function,
-        call: TypedCall,
-        context: Context,
-        params: Vec<Flat>,
-    ) -> wasmtime::Result<Option<Flat>> {
-        let (mut store, instance) = self.instance(context).await?;
-        call(&instance, &mut store, &function.index, params).await
-    }
-
-    async fn call_wire(
-        &self,
-        function: &Function,
-        call: WireCall,
-        context: Context,
-        params: Bytes,
-    ) -> wasmtime::Result<Bytes> {
-        let (mut store, instance) = self.instance(context).await?;
-        call(&instance, &mut store, &function.index, params).await
-    }
-
-    async fn call_dynamic(
-        &self,
-        function: &Function,
+    fn call_dynamic<'a>(
+        &'a self,
+        function: &'a Function,
         context: Context,
         params: Vec<Val>,
-    ) -> wasmtime::Result<Option<Val>> {
-        let (mut store, instance) = self.instance(context).await?;
-        let export = instance.get_func(&mut store, function.index).expect("was found in this component");
-        let mut result = [Val::Bool(false)];
-        let results = if function.has_result() { &mut result[..] } else { &mut [] };
-        export.call_async(&mut store, &params, results).await?;
-        let [result] = result;
-        Ok(function.has_result().then_some(result))
-    }
-
-    async fn instance(&self, context: Context) -> wasmtime::Result<(Store<State>, Instance)> {
+    ) -> BoxFuture<'a, wasmtime::Result<Option<Val>>> {
         let mut store = self.template.store(context);
-        let instance = self.pre.instantiate_async(&mut store).await?;
-        Ok((store, instance))
+        Box::pin(async move {
+            let instance = self.pre.instantiate_async(&mut store).await?;
+            let export = instance.get_func(&mut store, function.index).expect("was found in this component");
+            let mut result = [Val::Bool(false)];
+            let results = if function.has_result() { &mut result[..] } else { &mut [] };
+            export.call_async(&mut store, &params, results).await?;
+            let [result] = result;
+            Ok(function.has_result().then_some(result))
+        })
     }
 
     fn fault(&self, error: &wasmtime::Error) -> CallError {

@@ -1,7 +1,6 @@
 //! A running actor: admission, a fresh instance per call (by wasi:http 0.3 one that served before, if it is well), and the
 //! call itself.
 
-use std::pin::pin;
 use std::sync::Arc;
 use std::task::Poll;
 use std::time::Duration;
@@ -25,7 +24,7 @@ use crate::capability::http::Service;
 use crate::capability::keyvalue::Watcher;
 use crate::capability::{Allowance, is_builtin_export};
 use crate::error::{Error, ErrorKind, Result};
-use crate::router::Router;
+use crate::router::{Outcome, Router};
 use crate::runtime::value::Args;
 use crate::runtime::{Compiled, EngineKind, Guest, Limits, Runtime, State, Template};
 use crate::setup::Setup;
@@ -55,9 +54,9 @@ pub struct Actor {
     template: Arc<Template>,
     pre: InstancePre<State>,
     /// For HTTP, if it serves that.
-    service: Option<Service>,
+    service: Option<Arc<Service>>,
     /// For changes of keys, if it listens to them.
-    watcher: Option<Watcher>,
+    watcher: Option<Arc<Watcher>>,
 }
 
 impl Actor {
@@ -83,8 +82,9 @@ impl Actor {
             let message = format!("actor {id} exports a wasi:http handler that cannot be called: {error:#}");
             Error::new(ErrorKind::Component, message).with_source(error)
         })?;
-        let watcher = Watcher::of(&pre, Arc::clone(&template));
+        let watcher = Watcher::of(&pre, Arc::clone(&template)).map(Arc::new);
         let room = Room::new(id, &limits);
+        let service = service.map(Arc::new);
         Ok(Arc::new(Self { guest, component, limits, room, template, pre, service, watcher }))
     }
 
@@ -104,55 +104,45 @@ impl Actor {
     /// # Errors
     /// `Overloaded` when too many wait, `Deadline`, `Contract` when it exports no such function or one of another
     /// type, `Trap`, and what calls that it makes fail with.
-    pub async fn invoke(self: Arc<Self>, invocation: Invocation<Args>) -> Result<Answer<Args>, CallError> {
-        let context = &invocation.head.context;
-        if context.depth > MAX_DEPTH {
-            return Err(CallError::denied(format!("calls are nested more than {MAX_DEPTH} deep at {}", self.id())));
-        }
-        let permit = self.room.enter(context.deadline).await?;
-        // wasmtime does not let one store with async functions run inside the poll of another.
-        if self.component.kind() == EngineKind::Concurrent && context.depth > 0 {
-            return self.run_apart(invocation, permit).await;
-        }
-        self.run(invocation, permit).await
+    pub(crate) fn invoke(self: Arc<Self>, mut invocation: Invocation<Args>) -> Outcome<'static> {
+        Box::pin(async move {
+            let context = &mut invocation.head.context;
+            if context.depth > MAX_DEPTH {
+                return Err(CallError::denied(format!("calls are nested more than {MAX_DEPTH} deep at {}", self.id())));
+            }
+            let permit = match self.room.try_enter() {
+                Some(permit) => permit?,
+                // Boxed, because every call carries the room for this and few take it.
+                None => Box::pin(self.room.enter(context.deadline)).await?,
+            };
+            self.cut_deadline(context);
+            let deadline = context.deadline;
+            // wasmtime does not let one store with async functions run inside the poll of another.
+            let is_apart = self.component.kind() == EngineKind::Concurrent && context.depth > 0;
+            let work = self.work(invocation, permit);
+            if is_apart { Box::pin(self.run_apart(work, deadline)).await } else { self.run(work, deadline).await }
+        })
     }
 
     /// Runs the call on a task of its own, which ends when the future is dropped.
-    async fn run_apart(
-        self: Arc<Self>,
-        invocation: Invocation<Args>,
-        permit: Permit,
-    ) -> Result<Answer<Args>, CallError> {
-        let actor = Arc::clone(&self);
-        let task = tokio::spawn(async move { actor.run(invocation, permit).await });
+    async fn run_apart(self: &Arc<Self>, work: Outcome<'static>, deadline: Instant) -> Result<Answer<Args>, CallError> {
+        let actor = Arc::clone(self);
+        let task = tokio::spawn(async move { actor.run(work, deadline).await });
         AbortOnDropHandle::new(task).await.unwrap_or_else(|error| {
             tracing::error!(actor_id = %self.id(), error = %error, "call ended unexpectedly");
             Err(CallError::trap(format!("{} trapped", self.id())))
         })
     }
 
-    async fn run(&self, invocation: Invocation<Args>, permit: Permit) -> Result<Answer<Args>, CallError> {
-        let Invocation { mut head, args, body } = invocation;
-        self.cut_deadline(&mut head.context);
-        let deadline = head.context.deadline;
-        let mut work = pin!(async {
-            let is_bridged = is_builtin_export(&head.interface);
-            let answer = match (&self.service, &self.watcher) {
-                (_, Some(watcher)) if is_bridged && head.interface.package() == "keyvalue" => {
-                    watcher.call(head, args).await
-                }
-                (Some(service), _) if is_bridged => {
-                    return service.call(permit, head.context, args.into_request()?, body).await;
-                }
-                _ => self.call_function(head, args).await,
-            };
-            drop(permit);
-            answer
-        });
+    async fn run(&self, mut work: Outcome<'static>, deadline: Instant) -> Result<Answer<Args>, CallError> {
         // A call that never waits costs neither a timer nor a place in a list.
-        if let Poll::Ready(answer) = futures::poll!(work.as_mut()) {
-            return answer;
+        match futures::poll!(work.as_mut()) {
+            Poll::Ready(answer) => answer,
+            Poll::Pending => Box::pin(self.run_on(work, deadline)).await,
         }
+    }
+
+    async fn run_on(&self, work: Outcome<'static>, deadline: Instant) -> Result<Answer<Args>, CallError> {
         tokio::select! {
             biased;
             answer = work => answer,
@@ -163,6 +153,26 @@ impl Actor {
                 let message = format!("{} was stopped during the call", self.id());
                 Err(CallError::new(CallErrorKind::UnknownOutcome, message))
             }
+        }
+    }
+
+    /// What the guest does for a call, boxed as what it is: nobody carries the size of another way.
+    fn work(self: &Arc<Self>, invocation: Invocation<Args>, permit: Permit) -> Outcome<'static> {
+        let Invocation { head, args, body } = invocation;
+        let is_bridged = is_builtin_export(&head.interface);
+        match (&self.service, &self.watcher) {
+            (_, Some(watcher)) if is_bridged && head.interface.package() == "keyvalue" => {
+                let watcher = Arc::clone(watcher);
+                Box::pin(async move {
+                    let _permit = permit;
+                    watcher.call(head, args).await
+                })
+            }
+            (Some(service), _) if is_bridged => {
+                let service = Arc::clone(service);
+                Box::pin(async move { service.call(permit, head.context, args.into_request()?, body).await })
+            }
+            _ => Arc::clone(self).call_function(head, args, permit),
         }
     }
 

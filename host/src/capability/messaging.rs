@@ -15,7 +15,7 @@ use trellis_lattice::contract::Interface;
 use trellis_lattice::error::{CallError, CallErrorKind};
 use trellis_lattice::message::invocation::Call;
 use trellis_provider_sdk as sdk;
-use wasmtime::component::{ComponentExportIndex, ComponentType, Instance, Lift, Linker, Lower};
+use wasmtime::component::{ComponentExportIndex, ComponentType, InstancePre, Lift, Linker, Lower};
 use wasmtime::{Store, StoreContextMut};
 
 use crate::runtime::value::{Args, FuncType};
@@ -99,10 +99,10 @@ async fn send<T: DeserializeOwned>(
     }
 }
 
-/// Calls an export with parameters and a result as they travel.
+/// Calls an export in a fresh instance, with parameters and a result as they travel.
 pub(crate) type WireCall = for<'a> fn(
-    &'a Instance,
-    &'a mut Store<State>,
+    &'a InstancePre<State>,
+    Store<State>,
     &'a ComponentExportIndex,
     Bytes,
 ) -> Pin<Box<dyn Future<Output = wasmtime::Result<Bytes>> + Send + 'a>>;
@@ -116,15 +116,16 @@ pub(crate) fn call_of(interface: &Interface, name: &str, ty: &FuncType) -> Optio
 }
 
 fn handle_message<'a>(
-    instance: &'a Instance,
-    store: &'a mut Store<State>,
+    pre: &'a InstancePre<State>,
+    mut store: Store<State>,
     index: &'a ComponentExportIndex,
     params: Bytes,
 ) -> Pin<Box<dyn Future<Output = wasmtime::Result<Bytes>> + Send + 'a>> {
     Box::pin(async move {
         let wire::HandleMessage { message } = sdk::wire::decode(&sdk::Args::Wire(params))?;
-        let function = instance.get_typed_func::<(BrokerMessage,), (Result<(), String>,)>(&mut *store, index)?;
-        let (result,) = function.call_async(store, (message.into(),)).await?;
+        let instance = pre.instantiate_async(&mut store).await?;
+        let function = instance.get_typed_func::<(BrokerMessage,), (Result<(), String>,)>(&mut store, index)?;
+        let (result,) = function.call_async(&mut store, (message.into(),)).await?;
         Ok(Args::from(sdk::wire::encode(&result)?).into_wire()?)
     })
 }

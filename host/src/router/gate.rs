@@ -3,12 +3,12 @@
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
-use async_trait::async_trait;
 use bytes::Bytes;
+use futures::future::BoxFuture;
 use tokio::time::Instant;
 use trellis_lattice::damper::Damper;
 use trellis_lattice::error::CallError;
-use trellis_lattice::id::{EntityId, PeerId};
+use trellis_lattice::id::EntityId;
 use trellis_lattice::identity::claims::{PeerClaims, Verified};
 use trellis_lattice::message::invocation::{Answer, Head, Invocation, MAX_DEPTH};
 use trellis_lattice::rpc::{Peer, Serve};
@@ -48,19 +48,24 @@ impl Gate {
     }
 }
 
-#[async_trait]
 impl Serve for Gate {
-    async fn serve(
-        &self,
-        from: &Verified<PeerClaims>,
+    fn serve(
+        self: Arc<Self>,
+        from: Arc<Verified<PeerClaims>>,
         invocation: Invocation<Bytes>,
-    ) -> Result<Answer<Bytes>, CallError> {
-        let router = self.router.upgrade().ok_or_else(|| super::nobody_runs(&invocation.head.target))?;
-        admit(&router, from, &invocation.head).await.inspect_err(|error| self.log(from, &invocation.head, error))?;
-        let Invocation { head, args, body } = invocation;
-        let args = wire::arguments(&head.interface, head.encoding, args)?;
-        let answer = router.deliver(Invocation::<Args> { head, args, body }).await?;
-        Ok(Answer { value: answer.value.into_wire()?, body: answer.body })
+    ) -> BoxFuture<'static, Result<Answer<Bytes>, CallError>> {
+        Box::pin(async move {
+            let router = self.router.upgrade().ok_or_else(|| super::nobody_runs(&invocation.head.target))?;
+            if judge(&router, &from, &invocation.head) != Verdict::Granted {
+                // Boxed, because every call carries the room for this and few take it.
+                let admitted = Box::pin(admit(&router, &from, &invocation.head)).await;
+                admitted.inspect_err(|error| self.log(&from, &invocation.head, error))?;
+            }
+            let Invocation { head, args, body } = invocation;
+            let args = wire::arguments(&head.interface, head.encoding, args)?;
+            let answer = router.deliver(Invocation::<Args> { head, args, body }).await?;
+            Ok(Answer { value: answer.value.into_wire()?, body: answer.body })
+        })
     }
 }
 
@@ -68,8 +73,7 @@ impl Serve for Gate {
 async fn admit(router: &Router, from: &PeerClaims, head: &Head) -> Result<(), CallError> {
     let patience = Instant::now() + PATIENCE.min(head.context.remaining());
     loop {
-        let speaker = speaker(router.peer.load().as_deref(), from, &head.source);
-        match verdict(from, head, speaker, &router.view.links()) {
+        match judge(router, from, head) {
             Verdict::Granted => return Ok(()),
             Verdict::NotYet(_) if Instant::now() < patience => tokio::time::sleep(LOOK).await,
             Verdict::Denied(reason) | Verdict::NotYet(reason) => {
@@ -77,6 +81,11 @@ async fn admit(router: &Router, from: &PeerClaims, head: &Head) -> Result<(), Ca
             }
         }
     }
+}
+
+fn judge(router: &Router, from: &PeerClaims, head: &Head) -> Verdict {
+    let speaker = speaker(router.peer.load().as_deref(), from, &head.source);
+    verdict(from, head, speaker, &router.view.links())
 }
 
 /// On what ground a peer speaks for the source of a call.
@@ -94,13 +103,7 @@ fn speaker(peer: Option<&Peer>, from: &PeerClaims, source: &EntityId) -> Speaker
     if from.peer.as_host().is_none() {
         return if from.entity.as_ref() == Some(source) { Speaker::Is } else { Speaker::Stranger };
     }
-    if peer.is_some_and(|peer| runs(peer, &from.peer, source)) { Speaker::Runs } else { Speaker::Stranger }
-}
-
-fn runs(peer: &Peer, host: &PeerId, source: &EntityId) -> bool {
-    let present = peer.present();
-    let mut of_host = present.iter().filter(|presence| presence.peer == *host);
-    of_host.any(|presence| presence.running.iter().any(|running| running.id == *source))
+    if peer.is_some_and(|peer| peer.is_running(&from.peer, source)) { Speaker::Runs } else { Speaker::Stranger }
 }
 
 /// What is to be done with a call.

@@ -41,7 +41,7 @@ impl Target {
             return Box::pin(ready(Err(CallError::deadline(message))));
         }
         match self {
-            Self::Actor(actor) => Box::pin(actor.invoke(invocation)),
+            Self::Actor(actor) => actor.invoke(invocation),
             Self::Provider(provider, _) => Box::pin(call_provider(provider, invocation)),
         }
     }

@@ -27,5 +27,4 @@ pub(crate) use fault::call_error;
 pub(crate) use limits::HTTP_FIELDS;
 pub use limits::Limits;
 pub(crate) use linker::EngineKind;
-pub(crate) use shape::TypedCall;
 pub(crate) use store::{Guest, Scope, State, Template};

@@ -7,17 +7,19 @@ use std::pin::Pin;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use wasmtime::component::{Accessor, ComponentExportIndex, ComponentNamedList, Instance, Lift, LinkerInstance, Lower};
+use wasmtime::component::{
+    Accessor, ComponentExportIndex, ComponentNamedList, InstancePre, Lift, LinkerInstance, Lower,
+};
 use wasmtime::{Store, StoreContextMut};
 
 use super::polyfill::{Form, Import};
 use super::store::State;
 use super::value::{Flat, FuncType, Leaf, Type};
 
-/// Calls an export of the shape.
+/// Calls an export of the shape in a fresh instance.
 pub(crate) type TypedCall = for<'a> fn(
-    &'a Instance,
-    &'a mut Store<State>,
+    &'a InstancePre<State>,
+    Store<State>,
     &'a ComponentExportIndex,
     Vec<Flat>,
 ) -> Pin<Box<dyn Future<Output = wasmtime::Result<Option<Flat>>> + Send + 'a>>;
@@ -69,22 +71,23 @@ static SHAPES: &[Shape] = shapes! {
     (u32, Bytes) => [(), (Bytes,), (Result<Bytes, String>,), (Result<(), String>,)],
     (u64, Bytes) => [(), (Bytes,), (Result<Bytes, String>,), (Result<(), String>,)],
     () => [(Bytes,), (Option<Bytes>,), (Result<Bytes, String>,)],
-    (String,) => [(Bytes,), (Option<Bytes>,), (Result<Bytes, String>,), (Result<Option<Bytes>, String>,)],
+    (String,) => [(), (String,), (Bytes,), (Option<Bytes>,), (Result<Bytes, String>,), (Result<Option<Bytes>, String>,)],
     (String, String) => [(Bytes,), (Option<Bytes>,), (Result<Bytes, String>,), (Result<Option<Bytes>, String>,)],
     (u32,) => [(Bytes,), (Option<Bytes>,), (Result<Bytes, String>,)],
     (u64,) => [(Bytes,), (Option<Bytes>,), (Result<Bytes, String>,)],
 };
 
 fn call<'a, P: Parameters, R: Outcome>(
-    instance: &'a Instance,
-    store: &'a mut Store<State>,
+    pre: &'a InstancePre<State>,
+    mut store: Store<State>,
     index: &'a ComponentExportIndex,
     params: Vec<Flat>,
 ) -> Pin<Box<dyn Future<Output = wasmtime::Result<Option<Flat>>> + Send + 'a>> {
     Box::pin(async move {
         let params = P::from_flat(params).ok_or_else(mismatch)?;
-        let function = instance.get_typed_func::<P, R>(&mut *store, index)?;
-        let result = function.call_async(store, params).await?;
+        let instance = pre.instantiate_async(&mut store).await?;
+        let function = instance.get_typed_func::<P, R>(&mut store, index)?;
+        let result = function.call_async(&mut store, params).await?;
         Ok(result.into_flat())
     })
 }

@@ -1,7 +1,7 @@
 //! What a store holds: the state of one instance, what all instances of an actor share, and how stores are made.
 
 use std::collections::HashMap;
-use std::sync::{Arc, LazyLock};
+use std::sync::Arc;
 
 use tokio::time::Instant;
 use trellis_lattice::contract::Interface;
@@ -55,11 +55,7 @@ pub(crate) struct Scope {
 impl Scope {
     /// The link over which a call to `interface` goes now.
     pub(crate) fn link_for(&self, interface: &Interface) -> LinkName {
-        static DEFAULT: LazyLock<LinkName> = LazyLock::new(LinkName::default);
-        if self.link_names.is_empty() {
-            return DEFAULT.clone();
-        }
-        self.link_names.get(interface.without_version()).unwrap_or(&DEFAULT).clone()
+        self.link_names.get(interface.without_version()).cloned().unwrap_or_default()
     }
 }
 

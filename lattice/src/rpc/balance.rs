@@ -23,6 +23,8 @@ pub(super) struct Load {
     failures: AtomicU32,
     paused_until_ms: AtomicU64,
     is_deaf: AtomicBool,
+    /// Whether there were several calls in flight at the last look.
+    was_crowded: AtomicBool,
 }
 
 impl Load {
@@ -33,9 +35,14 @@ impl Load {
         (before < MAX_IN_FLIGHT).then_some(entered)
     }
 
-    /// Whether there is one call in flight at most.
+    /// Whether there is one call in flight at most. Not yet the first time after there were several: when their answers
+    /// come together, the first call that follows them will not be alone for long.
     pub(super) fn is_light(&self) -> bool {
-        self.in_flight.load(Ordering::Relaxed) <= 1
+        if self.in_flight.load(Ordering::Relaxed) > 1 {
+            self.was_crowded.store(true, Ordering::Relaxed);
+            return false;
+        }
+        !self.was_crowded.swap(false, Ordering::Relaxed)
     }
 
     /// It answered.
@@ -66,12 +73,13 @@ impl Load {
         self.is_deaf.store(false, Ordering::Relaxed);
     }
 
-    fn fitness(&self, now_ms: u64) -> Fitness {
+    fn fitness(&self, now_ms: impl Fn() -> u64) -> Fitness {
+        let paused_until_ms = self.paused_until_ms.load(Ordering::Relaxed);
         if self.is_deaf.load(Ordering::Relaxed) {
             Fitness::Absent
         } else if self.in_flight.load(Ordering::Relaxed) >= MAX_IN_FLIGHT {
             Fitness::Full
-        } else if self.paused_until_ms.load(Ordering::Relaxed) > now_ms {
+        } else if paused_until_ms != 0 && paused_until_ms > now_ms() {
             Fitness::Paused
         } else {
             Fitness::Fit
@@ -131,20 +139,20 @@ impl<T: Loaded> Targets<T> {
     /// all of them must not stop everything.
     pub(super) fn choose(
         &self,
-        now_ms: u64,
+        now_ms: impl Fn() -> u64,
         may: impl Fn(&T) -> bool,
         mut dice: impl FnMut() -> u32,
     ) -> Result<&T, NoChoice> {
         for wanted in [Fitness::Fit, Fitness::Paused] {
             for tier in [&self.near, &self.far] {
-                let is_fit = |target: &&T| may(target) && target.load().fitness(now_ms) == wanted;
+                let is_fit = |target: &&T| may(target) && target.load().fitness(&now_ms) == wanted;
                 if let Some(chosen) = lighter_of_two(tier, is_fit, &mut dice) {
                     return Ok(chosen);
                 }
             }
         }
         let mut all = self.near.iter().chain(&self.far);
-        let is_full = all.any(|target| may(target) && target.load().fitness(now_ms) == Fitness::Full);
+        let is_full = all.any(|target| may(target) && target.load().fitness(&now_ms) == Fitness::Full);
         Err(if is_full { NoChoice::AllFull } else { NoChoice::Nobody })
     }
 }
@@ -220,7 +228,7 @@ mod tests {
             rolled += 1;
             rolled
         };
-        targets.choose(now_ms, |_| true, dice).map(|target| target.0)
+        targets.choose(|| now_ms, |_| true, dice).map(|target| target.0)
     }
 
     #[test]
@@ -267,6 +275,19 @@ mod tests {
         assert!(targets.near[0].1.enter().is_none());
         drop(calls);
         assert_eq!(choose(&targets, 0), Ok("one"));
+    }
+
+    #[test]
+    fn the_first_call_after_many_is_not_taken_for_a_lone_one() {
+        let load = Load::default();
+        let first = load.enter();
+        assert!(load.is_light());
+        let second = load.enter();
+        assert!(!load.is_light());
+        drop((first, second));
+        let _third = load.enter();
+        assert!(!load.is_light(), "others may follow it, as the last ones came together");
+        assert!(load.is_light(), "none did");
     }
 
     #[test]

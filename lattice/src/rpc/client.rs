@@ -1,25 +1,27 @@
 //! The calls that this peer makes: whom to ask, the wait for the answer, and whether to ask again.
 
+use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use bytes::Bytes;
+use tokio::sync::oneshot;
 use tokio::time::{Instant, timeout_at};
 use tokio_util::task::AbortOnDropHandle;
 
 use super::balance::{NoChoice, RetryBudget};
-use super::core::{Core, Lane, unix_ms};
+use super::core::{Core, Lane, Letter, Place, unix_ms};
 use super::member::{Learned, Members, Remote};
 use super::presence::Voice;
 use super::server::Server;
 use super::slot::{Held, Outcome, Slots};
-use super::stream::{Arrival, Credit, Departure, pump};
+use super::stream::{Arrival, Credit, Departure, Outgoing, pump};
 use crate::body::Body;
+use crate::deadline;
 use crate::error::{CallError, CallErrorKind};
 use crate::id::EntityId;
 use crate::message::invocation::{self, Answer, Head, Invocation, MAX_DEPTH};
-use crate::transport::Message;
 use crate::wire::{CallFrame, Stamp, Stranger};
 
 /// How often one call is tried at most.
@@ -37,6 +39,15 @@ pub(super) struct Client {
     pub(super) slots: Arc<Slots>,
     pub(super) retries: RetryBudget,
     pub(super) joined: Instant,
+}
+
+/// A call that is about to be sent.
+struct Begun {
+    letter: Letter,
+    /// What follows its frame.
+    rest: Option<Box<(Lane, Outgoing)>>,
+    held: Held,
+    answered: oneshot::Receiver<Outcome>,
 }
 
 /// How an attempt failed.
@@ -62,36 +73,44 @@ enum Reach {
 
 impl Client {
     /// Calls, again if need be and allowed.
-    pub(super) async fn call(&self, invocation: Invocation<Bytes>) -> Result<Answer<Bytes>, CallError> {
+    pub(super) fn call(
+        &self,
+        invocation: Invocation<Bytes>,
+    ) -> impl Future<Output = Result<Answer<Bytes>, CallError>> + Send + '_ {
         let Invocation { mut head, args, mut body } = invocation;
-        if head.context.depth > MAX_DEPTH {
-            return Err(CallError::denied(format!(
-                "calls are nested deeper than {MAX_DEPTH}, down to {}",
-                head.target
-            )));
-        }
-        self.retries.deposit();
-        let mut tried = Vec::new();
-        let mut last = None;
-        loop {
-            let remote = match self.choose(&head, &tried).await {
-                Ok(remote) => remote,
-                Err(error) => return Err(last.unwrap_or(error)),
-            };
-            let (lent, loan) = body.lend();
-            let failure = match self.attempt(&remote, &head, args.clone(), lent).await {
-                Ok(answer) => return Ok(answer),
-                Err(failure) => failure,
-            };
-            let again = if self.may_retry(&failure, &head) { loan.take_back() } else { None };
-            let Some(again) = again else { return Err(failure.error) };
-            if failure.reach != Reach::Stranger {
-                tried.push(remote);
+        async move {
+            if head.context.depth > MAX_DEPTH {
+                let message = format!("calls are nested deeper than {MAX_DEPTH}, down to {}", head.target);
+                return Err(CallError::denied(message));
             }
-            last = Some(failure.error);
-            body = again;
-            head.attempt = head.attempt.saturating_add(1);
-            head.id = invocation::new_id();
+            self.retries.deposit();
+            let mut tried = Vec::new();
+            let mut last = None;
+            loop {
+                let chosen = match self.choose_now(&head, &tried) {
+                    Ok(remote) => Ok(remote),
+                    // Boxed, because every call carries the room for this and few take it.
+                    Err(_) => Box::pin(self.choose(&head, &tried)).await,
+                };
+                let remote = match chosen {
+                    Ok(remote) => remote,
+                    Err(error) => return Err(last.unwrap_or(error)),
+                };
+                let (lent, loan) = body.lend();
+                let failure = match self.attempt(&remote, &head, args.clone(), lent).await {
+                    Ok(answer) => return Ok(answer),
+                    Err(failure) => failure,
+                };
+                let again = if self.may_retry(&failure, &head) { loan.take_back() } else { None };
+                let Some(again) = again else { return Err(failure.error) };
+                if failure.reach != Reach::Stranger {
+                    tried.push(remote);
+                }
+                last = Some(failure.error);
+                body = again;
+                head.attempt = head.attempt.saturating_add(1);
+                head.id = invocation::new_id();
+            }
         }
     }
 
@@ -135,7 +154,7 @@ impl Client {
         let view = self.members.view();
         let targets = view.by_entity.get(&head.target).ok_or(NoChoice::Nobody)?;
         let may = |remote: &Arc<Remote>| !tried.iter().any(|tried| Arc::ptr_eq(tried, remote));
-        targets.choose(unix_ms(), may, rand::random::<u32>).cloned()
+        targets.choose(unix_ms, may, rand::random::<u32>).cloned()
     }
 
     async fn attempt(
@@ -149,29 +168,27 @@ impl Client {
             let message = format!("{} has as many calls as it may", remote.session.peer());
             return Err(refused(CallError::overloaded(message, Duration::from_millis(100))));
         };
-        let lane = Lane { session: Arc::clone(&remote.session), id: head.id, to: remote.inbox.clone() };
-        let (held, answered) = self.slots.hold(lane.clone()).map_err(refused)?;
-        let departure = Departure::new(args, body, self.core.frame_limit_bytes());
-        let message = call_message(&lane, head, &departure)?.with_reply(held.subject().clone());
-        self.introduce(remote).await.map_err(unknown)?;
-        let rest = departure.rest().map(|rest| (rest, Arc::new(Credit::default())));
-        if let Some((_, credit)) = &rest {
-            // Before the call is sent: the first credit may be here as soon as it is.
-            held.uploads(Arc::clone(credit));
+        if !remote.is_introduced.load(Ordering::Acquire) {
+            Box::pin(self.introduce(remote)).await.map_err(unknown)?;
         }
-        if let Some((rest, credit)) = rest {
-            // At once, because the rest must not overtake it.
-            self.core.publish(message).await.map_err(unknown)?;
-            let sender = tokio::spawn(pump(Arc::clone(&self.core), lane, credit, rest));
-            held.owns(AbortOnDropHandle::new(sender));
-        } else if remote.load.is_light() {
-            self.core.publish(message).await.map_err(unknown)?;
+        let Begun { letter, rest, held, answered } = self.begin(remote, head, args, body)?;
+        if let Some(rest) = rest {
+            // Boxed, because every call carries the room for this and few take it.
+            Box::pin(self.send_all(&held, letter, *rest)).await?;
+        } else if remote.load.is_light() && self.core.outbox.is_empty() {
+            self.core.publish(letter).await.map_err(unknown)?;
         } else {
-            self.core.outbox.send_soon(message).await;
+            self.core.outbox.send_soon(letter).await;
         }
-        match timeout_at(head.context.deadline, answered).await {
-            Ok(Ok(outcome)) => self.conclude(remote, head, held, outcome).await,
-            Ok(Err(_)) => Err(self.lost(remote, head, held)),
+        match deadline::by(head.context.deadline, pin!(answered)).await {
+            Ok(Ok(Outcome::Answer(arrival))) => {
+                remote.load.answered();
+                match arrival.holding(held).whole() {
+                    Ok((value, body)) => Ok(Answer { value, body }),
+                    Err(arrival) => Box::pin(read(remote, head, arrival)).await,
+                }
+            }
+            Ok(outcome) => Err(self.conclude(remote, head, held, outcome.unwrap_or(Outcome::Lost))),
             Err(_) => {
                 remote.load.failed(unix_ms());
                 Err(late(remote, head))
@@ -179,52 +196,58 @@ impl Client {
         }
     }
 
+    /// Takes a slot for the answer and seals the call.
+    fn begin(&self, remote: &Remote, head: &Head, args: Bytes, body: Body) -> Result<Begun, Failure> {
+        let session = Arc::clone(&remote.session);
+        let lane = Lane { session, id: head.id, to: Place::Subject(remote.inbox.clone()) };
+        let departure = Departure::new(args, body, self.core.frame_limit_bytes());
+        let letter = lane.letter(call_frame(&lane, head, &departure)?);
+        let rest = departure.rest().map(|rest| Box::new((lane.clone(), rest)));
+        let (held, answered) = self.slots.hold(lane).map_err(refused)?;
+        Ok(Begun { letter: Letter { reply: Some(held.reply()), ..letter }, rest, held, answered })
+    }
+
+    /// Sends the frame of a call, and what follows it from a task of its own.
+    async fn send_all(&self, held: &Held, letter: Letter, (lane, rest): (Lane, Outgoing)) -> Result<(), Failure> {
+        let credit = Arc::new(Credit::default());
+        // Before the call is sent: the first credit may be here as soon as it is.
+        held.uploads(Arc::clone(&credit));
+        // At once, because the rest must not overtake it.
+        self.core.publish(letter).await.map_err(unknown)?;
+        let sender = tokio::spawn(pump(Arc::clone(&self.core), lane, credit, rest));
+        held.owns(AbortOnDropHandle::new(sender));
+        Ok(())
+    }
+
     /// Lets the other end know us, so that it can open what we seal.
     async fn introduce(&self, remote: &Remote) -> Result<(), CallError> {
-        if remote.is_introduced.load(Ordering::Acquire) {
-            return Ok(());
-        }
         let unknown = |error: crate::error::Error| CallError::new(CallErrorKind::UnknownOutcome, error.to_string());
         self.voice.introduce(remote).await.map_err(unknown)?;
         remote.is_introduced.store(true, Ordering::Release);
         Ok(())
     }
 
-    async fn conclude(
-        &self,
-        remote: &Arc<Remote>,
-        head: &Head,
-        held: Held,
-        outcome: Outcome,
-    ) -> Result<Answer<Bytes>, Failure> {
+    /// Why there is no answer.
+    fn conclude(&self, remote: &Arc<Remote>, head: &Head, held: Held, outcome: Outcome) -> Failure {
+        held.finish();
         match outcome {
-            Outcome::Answer(arrival) => {
-                remote.load.answered();
-                read(remote, head, arrival.holding(held)).await
-            }
             Outcome::Failed(error) => {
-                held.finish();
                 remote.load.answered();
                 let reach = if error.is_retryable() { Reach::Refused } else { Reach::Final };
-                Err(Failure { error, reach })
+                Failure { error, reach }
             }
-            Outcome::Unsent(error) => {
-                held.finish();
-                Err(unknown(error))
-            }
+            Outcome::Unsent(error) => unknown(error),
             Outcome::NoResponders => {
-                held.finish();
                 remote.load.went_deaf();
                 let message = format!("{}, which ran {}, is not there any more", remote.session.peer(), head.target);
-                Err(Failure { error: CallError::no_target(message), reach: Reach::Nobody })
+                Failure { error: CallError::no_target(message), reach: Reach::Nobody }
             }
             Outcome::Stranger(frame) => {
-                held.finish();
                 self.meet(remote, &frame);
                 let message = format!("{}, which ran {}, began anew", remote.session.peer(), head.target);
-                Err(Failure { error: CallError::no_target(message), reach: Reach::Stranger })
+                Failure { error: CallError::no_target(message), reach: Reach::Stranger }
             }
-            Outcome::Lost => Err(self.lost(remote, head, held)),
+            Outcome::Answer(_) | Outcome::Lost => lost(remote, head),
         }
     }
 
@@ -235,14 +258,6 @@ impl Client {
         if let Some(Learned::News { ended: Some(ended), .. }) = learned {
             self.end(&ended);
         }
-    }
-
-    fn lost(&self, remote: &Remote, head: &Head, held: Held) -> Failure {
-        held.finish();
-        remote.load.failed(unix_ms());
-        let peer = remote.session.peer();
-        let message = format!("{peer} went away with the call of {} to {}", head.function, head.target);
-        unknown(CallError::new(CallErrorKind::UnknownOutcome, message))
     }
 
     fn may_retry(&self, failure: &Failure, head: &Head) -> bool {
@@ -256,7 +271,7 @@ impl Client {
     }
 }
 
-fn call_message(lane: &Lane, head: &Head, departure: &Departure) -> Result<Message, Failure> {
+fn call_frame(lane: &Lane, head: &Head, departure: &Departure) -> Result<Vec<u8>, Failure> {
     let left_ms = u64::try_from(head.context.remaining().as_millis()).unwrap_or(u64::MAX);
     if left_ms == 0 {
         let message = format!("no time was left for calling {} of {}", head.function, head.target);
@@ -272,7 +287,7 @@ fn call_message(lane: &Lane, head: &Head, departure: &Departure) -> Result<Messa
         error: CallError::too_large(format!("call of {}: {error}", head.target)),
         reach: Reach::Final,
     };
-    Ok(lane.message(frame.map_err(too_large)?))
+    frame.map_err(too_large)
 }
 
 async fn read(remote: &Remote, head: &Head, arrival: Arrival) -> Result<Answer<Bytes>, Failure> {
@@ -281,6 +296,13 @@ async fn read(remote: &Remote, head: &Head, arrival: Arrival) -> Result<Answer<B
         Ok(Err(error)) => Err(Failure { error, reach: Reach::Final }),
         Err(_) => Err(late(remote, head)),
     }
+}
+
+fn lost(remote: &Remote, head: &Head) -> Failure {
+    remote.load.failed(unix_ms());
+    let peer = remote.session.peer();
+    let message = format!("{peer} went away with the call of {} to {}", head.function, head.target);
+    unknown(CallError::new(CallErrorKind::UnknownOutcome, message))
 }
 
 fn late(remote: &Remote, head: &Head) -> Failure {

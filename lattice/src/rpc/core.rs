@@ -4,15 +4,18 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use bytes::Bytes;
+use tokio::time::Instant;
 use uuid::Uuid;
 
 use super::outbox::Outbox;
+use crate::deadline;
 use crate::error::{CallError, CallErrorKind};
 use crate::id::LatticeName;
 use crate::identity::peer::Identity;
 use crate::identity::trust::Trust;
 use crate::seal::Session;
-use crate::subject::Subject;
+use crate::subject::{self, Subject};
 use crate::transport::{Message, SharedTransport};
 use crate::wire::{Kind, MAX_FRAME_BYTES, Prefix};
 
@@ -38,13 +41,61 @@ impl Core {
     }
 
     /// Sends a message.
-    pub(super) async fn publish(&self, message: Message) -> Result<(), CallError> {
-        let lost = |text: String| CallError::new(CallErrorKind::UnknownOutcome, text);
-        match tokio::time::timeout(PUBLISH_TIMEOUT, self.transport.publish(message)).await {
-            Ok(Ok(())) => Ok(()),
-            Ok(Err(error)) => Err(lost(format!("message could not be sent: {error}"))),
-            Err(_) => Err(lost("message could not be sent: the transport takes none".to_owned())),
+    pub(super) fn publish(&self, message: impl Into<Message>) -> impl Future<Output = Result<(), CallError>> {
+        let mut sending = self.transport.publish(message.into());
+        async move {
+            let lost = |text: String| CallError::new(CallErrorKind::UnknownOutcome, text);
+            match deadline::by(Instant::now() + PUBLISH_TIMEOUT, sending.as_mut()).await {
+                Ok(Ok(())) => Ok(()),
+                Ok(Err(error)) => Err(lost(format!("message could not be sent: {error}"))),
+                Err(_) => Err(lost("message could not be sent: the transport takes none".to_owned())),
+            }
         }
+    }
+}
+
+/// Where a frame goes.
+#[derive(Debug, Clone)]
+pub(super) enum Place {
+    /// To an inbox, or whatever else has a subject.
+    Subject(Subject),
+    /// To one of the reply slots that this pattern means. Its subject is spelled when a frame goes there by itself.
+    Slot { of: Subject, number: u32 },
+}
+
+impl Place {
+    /// Whether frames to both may go in one message.
+    pub(super) fn is_beside(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::Subject(one), Self::Subject(other)) | (Self::Slot { of: one, .. }, Self::Slot { of: other, .. }) => {
+                one == other
+            }
+            _ => false,
+        }
+    }
+
+    /// Its subject.
+    pub(super) fn subject(&self) -> Subject {
+        match self {
+            Self::Subject(subject) => subject.clone(),
+            Self::Slot { of, number } => subject::other_slot(of, *number),
+        }
+    }
+}
+
+/// A frame on its way out.
+#[derive(Debug)]
+pub(super) struct Letter {
+    pub(super) to: Place,
+    /// Where an answer to it is awaited, and the number of that slot.
+    pub(super) reply: Option<(Subject, u16)>,
+    pub(super) frame: Bytes,
+}
+
+impl From<Letter> for Message {
+    fn from(letter: Letter) -> Self {
+        let message = Self::new(letter.to.subject(), letter.frame);
+        Self { reply: letter.reply.map(|(subject, _)| subject), ..message }
     }
 }
 
@@ -53,7 +104,7 @@ impl Core {
 pub(super) struct Lane {
     pub(super) session: Arc<Session>,
     pub(super) id: Uuid,
-    pub(super) to: Subject,
+    pub(super) to: Place,
 }
 
 impl Lane {
@@ -62,9 +113,9 @@ impl Lane {
         Prefix { kind, tag: self.session.outgoing_tag(), id: self.id }
     }
 
-    /// A sealed frame as a message.
-    pub(super) fn message(&self, frame: Vec<u8>) -> Message {
-        Message::new(self.to.clone(), self.session.seal(frame))
+    /// A frame, sealed.
+    pub(super) fn letter(&self, frame: Vec<u8>) -> Letter {
+        Letter { to: self.to.clone(), reply: None, frame: self.session.seal(frame) }
     }
 }
 

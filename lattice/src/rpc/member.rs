@@ -13,13 +13,14 @@ use tokio::time::Instant;
 
 use super::balance::{Load, Loaded, Targets};
 use super::core::{Core, Refusal, unix_ms};
+use crate::error::CallError;
 use crate::id::{EntityId, PeerId};
 use crate::identity::claims::{PeerClaims, Verified};
 use crate::identity::token;
 use crate::message::presence::{Presence, State};
 use crate::seal::Session;
 use crate::subject::{Subject, inbox, reply_slots};
-use crate::wire::{SignedPresence, Tag};
+use crate::wire::{Names, SignedPresence, Stamp, Tag};
 
 /// A peer that says nothing for so long is left.
 pub(super) const SILENCE: Duration = Duration::from_secs(3);
@@ -32,6 +33,12 @@ const CHECKS_PER_SECOND: u32 = 2_000;
 
 /// Of how many peers that left the last word is remembered, so that nobody repeats an earlier one.
 const REMEMBERED: usize = 4_096;
+
+/// How far two clocks may differ, in milliseconds.
+const CLOCK_SLACK_MS: i64 = 60_000;
+
+/// The longest time a call may have.
+const LONGEST_BUDGET: Duration = Duration::from_secs(3600);
 
 /// How much the estimate of a peer's clock may drift up from one presence to the next, in milliseconds.
 const OFFSET_DRIFT_MS: i64 = 100;
@@ -46,6 +53,8 @@ pub(super) struct Remote {
     pub(super) load: Load,
     /// Whether it was sent our presence, so that it can open what we seal.
     pub(super) is_introduced: AtomicBool,
+    /// What its calls named. A lock, though only the inbox task reads calls, because that task shares this with others.
+    pub(super) names: Mutex<Names>,
     /// How far its clock seems to be behind ours, in milliseconds; what messages take on the way is in it.
     pub(super) clock_offset_ms: AtomicI64,
 }
@@ -57,6 +66,28 @@ impl Loaded for Arc<Remote> {
 }
 
 impl Remote {
+    /// What its calls named.
+    pub(super) fn names(&self) -> MutexGuard<'_, Names> {
+        self.names.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The time that is left of a call's, or why its clock cannot be believed.
+    pub(super) fn time_left(&self, stamp: Stamp) -> Result<Result<Duration, CallError>, Refusal> {
+        let behind_ms = self.clock_offset_ms.load(Ordering::Relaxed);
+        if behind_ms.abs() > CLOCK_SLACK_MS {
+            let (seconds, side) = (behind_ms.abs() / 1000, if behind_ms > 0 { "behind" } else { "ahead of" });
+            let peer = self.session.peer();
+            let message = format!("the clock of {peer} is {seconds} s {side} ours: set both, e.g. by NTP");
+            return Ok(Err(CallError::denied(message)));
+        }
+        let age_ms = signed(unix_ms()).saturating_sub(signed(stamp.issued_at_ms)).saturating_sub(behind_ms).max(0);
+        let left_ms = signed(stamp.budget_ms).saturating_sub(age_ms);
+        match u64::try_from(left_ms) {
+            Ok(left_ms) if left_ms > 0 => Ok(Ok(Duration::from_millis(left_ms).min(LONGEST_BUDGET))),
+            _ => Err(Refusal::Expired),
+        }
+    }
+
     fn heard(&self, presence: &Presence) {
         let sample = signed(unix_ms()).saturating_sub(signed(presence.said_at_ms));
         let ceiling = self.clock_offset_ms.load(Ordering::Relaxed).saturating_add(OFFSET_DRIFT_MS);
@@ -71,6 +102,8 @@ pub(super) struct View {
     pub(super) by_tag: HashMap<Tag, Arc<Remote>>,
     pub(super) by_entity: HashMap<EntityId, Targets<Arc<Remote>>>,
     pub(super) present: Vec<Arc<Presence>>,
+    /// Who runs what, also those that take no calls any more.
+    pub(super) runs: HashMap<EntityId, Vec<PeerId>>,
 }
 
 struct Member {
@@ -234,6 +267,7 @@ impl Members {
         Ok(Arc::new(Remote {
             inbox: inbox(&core.lattice, &presence.peer),
             slots: reply_slots(&core.lattice, &presence.peer),
+            names: Mutex::default(),
             session: Arc::new(session),
             claims: ArcSwap::from_pointee(claims),
             load: Load::default(),
@@ -286,6 +320,9 @@ impl Members {
         for member in state.members.values() {
             view.by_tag.insert(member.remote.session.incoming_tag(), Arc::clone(&member.remote));
             view.present.push(Arc::clone(&member.presence));
+            for running in &member.presence.running {
+                view.runs.entry(running.id.clone()).or_default().push(member.presence.peer.clone());
+            }
             if member.presence.state == State::Ready {
                 for running in &member.presence.running {
                     let targets = view.by_entity.entry(running.id.clone()).or_default();

@@ -3,9 +3,9 @@
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use async_trait::async_trait;
 use bytes::Bytes;
 use futures::StreamExt as _;
+use futures::future::BoxFuture;
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 use tokio_util::task::AbortOnDropHandle;
@@ -47,16 +47,15 @@ pub const MAX_VALUE_BYTES: usize = 16 * 1024 * 1024;
 const FAREWELL: Duration = Duration::from_secs(2);
 
 /// What serves the calls that arrive.
-#[async_trait]
 pub trait Serve: Send + Sync + 'static {
     /// Answers a call. The frame's seal, replay window, deadline and size were checked; whether `from` may make this
     /// call is for the implementor to check (it has the link table). Runs on a task of its own, which is aborted
-    /// when the caller cancels or the deadline passes.
-    async fn serve(
-        &self,
-        from: &Verified<PeerClaims>,
+    /// when the caller cancels or the deadline passes; nothing is done before it is polled.
+    fn serve(
+        self: Arc<Self>,
+        from: Arc<Verified<PeerClaims>>,
         invocation: Invocation<Bytes>,
-    ) -> Result<Answer<Bytes>, CallError>;
+    ) -> BoxFuture<'static, Result<Answer<Bytes>, CallError>>;
 }
 
 /// How a peer joins.
@@ -119,8 +118,11 @@ impl Peer {
     /// As the target reports them; `NoTarget`, `Overloaded`, `Deadline`; `UnknownOutcome` when the call was sent and
     /// its peer went away. A call is repeated on another peer if it was not carried out, or if its context has an
     /// idempotency key; one with a streamed body never.
-    pub async fn call(&self, invocation: Invocation<Bytes>) -> Result<Answer<Bytes>, CallError> {
-        self.client.call(invocation).await
+    pub fn call(
+        &self,
+        invocation: Invocation<Bytes>,
+    ) -> impl Future<Output = Result<Answer<Bytes>, CallError>> + Send + '_ {
+        self.client.call(invocation)
     }
 
     /// Replaces what presence says this peer runs, and says so at once.
@@ -141,6 +143,11 @@ impl Peer {
     /// The peers that are there now, a snapshot.
     pub fn present(&self) -> Vec<Arc<Presence>> {
         self.members.view().present.clone()
+    }
+
+    /// Whether `peer` is there and says that it runs `entity`.
+    pub fn is_running(&self, peer: &PeerId, entity: &EntityId) -> bool {
+        self.members.view().runs.get(entity).is_some_and(|peers| peers.contains(peer))
     }
 
     /// How many frames were refused since joining.

@@ -1,19 +1,20 @@
 //! What waits to be sent: taken out together and, where several frames go to one peer, sent as one message.
 
 use std::collections::VecDeque;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use bytes::Bytes;
+use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::{mpsc, oneshot};
 use uuid::Uuid;
 
-use super::core::Core;
+use super::core::{Core, Letter, Place};
 use super::slot::Slots;
 use crate::error::CallError;
-use crate::subject::{self, Subject};
 use crate::transport::Message;
 use crate::wire::{Kind, Prefix, bundle};
 
-/// How many messages may wait to be sent together.
+/// How many letters may wait to be sent together.
 const OUTBOX: usize = 4096;
 
 /// How many are taken from there at a time.
@@ -25,12 +26,19 @@ const MAX_BUNDLED_FRAME_BYTES: usize = 4 * 1024;
 /// The largest message made of several frames, in bytes.
 const MAX_BUNDLE_BYTES: usize = 64 * 1024;
 
-/// Where messages wait for [`post_all`].
-pub(super) struct Outbox(mpsc::Sender<Outgoing>);
+/// How often others are waited for before what is there is sent.
+const LOOKS: usize = 2;
+
+/// Where letters wait for [`post_all`].
+pub(super) struct Outbox {
+    waiting: mpsc::Sender<Outgoing>,
+    /// How many wait there or were taken out and are not sent yet.
+    unsent: AtomicUsize,
+}
 
 /// What waits there.
 pub(super) enum Outgoing {
-    Message(Message),
+    Letter(Letter),
     /// Answered when all that was before it is sent.
     Mark(oneshot::Sender<()>),
 }
@@ -42,27 +50,54 @@ impl Outbox {
     /// An empty one and its other end.
     pub(super) fn new() -> (Self, mpsc::Receiver<Outgoing>) {
         let (tx, rx) = mpsc::channel(OUTBOX);
-        (Self(tx), rx)
+        (Self { waiting: tx, unsent: AtomicUsize::new(0) }, rx)
     }
 
-    /// Sends a message soon, or not at all if too many wait already. Whether it was taken. For what is sent where
+    /// Whether nothing waits: what is sent by itself overtakes nothing.
+    pub(super) fn is_empty(&self) -> bool {
+        self.unsent.load(Ordering::Relaxed) == 0
+    }
+
+    /// Sends a letter soon, or not at all if too many wait already. Whether it was taken. For what is sent where
     /// nothing can be awaited: credits, cancels, refusals; losing one costs time, never truth.
-    pub(super) fn post(&self, message: Message) -> bool {
-        self.0.try_send(Outgoing::Message(message)).is_ok()
+    pub(super) fn post(&self, letter: Letter) -> bool {
+        self.try_post(letter).is_ok()
     }
 
-    /// Sends a message together with others that are about to be sent; waits while too many wait already.
-    pub(super) async fn send_soon(&self, message: Message) {
-        // The queue is closed only when the peer has ended, and nobody waits for its answers then.
-        let _ = self.0.send(Outgoing::Message(message)).await;
+    /// Sends a letter together with others that are about to be sent; waits while too many wait already.
+    pub(super) fn send_soon(&self, letter: Letter) -> impl Future<Output = ()> {
+        // Boxed, because every call carries the room for this and few take it.
+        let full = match self.try_post(letter) {
+            Err(TrySendError::Full(outgoing)) => Some(Box::pin(self.put(outgoing))),
+            Ok(()) | Err(TrySendError::Closed(_)) => None,
+        };
+        async {
+            if let Some(later) = full {
+                later.await;
+            }
+        }
+    }
+
+    /// Waits for a place. The queue is closed only when the peer has ended, and nobody waits for its answers then.
+    async fn put(&self, outgoing: Outgoing) {
+        if let Ok(place) = self.waiting.reserve().await {
+            self.unsent.fetch_add(1, Ordering::Relaxed);
+            place.send(outgoing);
+        }
+    }
+
+    fn try_post(&self, letter: Letter) -> Result<(), TrySendError<Outgoing>> {
+        self.unsent.fetch_add(1, Ordering::Relaxed);
+        self.waiting.try_send(Outgoing::Letter(letter)).inspect_err(|_| {
+            self.unsent.fetch_sub(1, Ordering::Relaxed);
+        })
     }
 
     /// Waits until what was posted so far is sent.
     pub(super) async fn until_posted(&self) {
         let (tx, rx) = oneshot::channel();
-        if self.0.send(Outgoing::Mark(tx)).await.is_ok() {
-            let _ = rx.await;
-        }
+        self.put(Outgoing::Mark(tx)).await;
+        let _ = rx.await;
     }
 }
 
@@ -70,78 +105,74 @@ impl Outbox {
 pub(super) async fn post_all(core: &Core, slots: &Slots, mut posted: mpsc::Receiver<Outgoing>) {
     let mut batch = Vec::with_capacity(BATCH);
     while posted.recv_many(&mut batch, BATCH).await > 0 {
-        // Who posts is often followed by others at once: what they send together costs one message in all.
+        gather(&mut posted, &mut batch).await;
+        let taken = batch.len();
+        let mut envelopes = VecDeque::new();
+        for outgoing in batch.drain(..) {
+            match outgoing {
+                Outgoing::Letter(letter) => put(&mut envelopes, letter),
+                Outgoing::Mark(passed) => {
+                    send(core, slots, &mut envelopes).await;
+                    let _ = passed.send(());
+                }
+            }
+        }
+        send(core, slots, &mut envelopes).await;
+        core.outbox.unsent.fetch_sub(taken, Ordering::Relaxed);
+    }
+}
+
+/// Who posts is often followed by others at once, and what they send together costs one message in all. A look lets
+/// all run that can; the second one those whom the network woke meanwhile.
+async fn gather(posted: &mut mpsc::Receiver<Outgoing>, batch: &mut Vec<Outgoing>) {
+    for _ in 0..LOOKS {
+        let before = batch.len();
         tokio::task::yield_now().await;
         while batch.len() < BATCH
             && let Ok(next) = posted.try_recv()
         {
             batch.push(next);
         }
-        let mut letters = VecDeque::new();
-        for outgoing in batch.drain(..) {
-            match outgoing {
-                Outgoing::Message(message) => put(&mut letters, message),
-                Outgoing::Mark(passed) => {
-                    send(core, slots, &mut letters).await;
-                    let _ = passed.send(());
-                }
-            }
+        if batch.len() == before {
+            return;
         }
-        send(core, slots, &mut letters).await;
     }
 }
 
-/// Messages that become one, if there are several.
-struct Letter {
-    messages: Vec<Message>,
+/// Letters that become one message, if there are several.
+struct Envelope {
+    letters: Vec<Letter>,
     bytes: usize,
     is_open: bool,
 }
 
-/// Puts a message to those that go the same way, or after them.
-fn put(letters: &mut VecDeque<Letter>, message: Message) {
-    let frame_bytes = bundle::bundled_bytes(std::iter::once(message.payload.len()));
-    let is_open = may_be_bundled(&message);
-    let way = way(&message.subject);
+/// Puts a letter to those that go the same way, or after them.
+fn put(envelopes: &mut VecDeque<Envelope>, letter: Letter) {
+    let frame_bytes = bundle::bundled_bytes(std::iter::once(letter.frame.len()));
+    let is_open = may_be_bundled(&letter.frame);
     // The latest that goes this way: an earlier one would be an overtaking.
-    let latest = letters.iter_mut().rev().find(|letter| way == self::way(&letter.messages[0].subject));
-    match latest.filter(|letter| is_open && letter.is_open && letter.bytes + frame_bytes <= MAX_BUNDLE_BYTES) {
-        Some(letter) => {
-            letter.bytes += frame_bytes;
-            letter.messages.push(message);
+    let latest = envelopes.iter_mut().rev().find(|envelope| letter.to.is_beside(&envelope.letters[0].to));
+    match latest.filter(|envelope| is_open && envelope.is_open && envelope.bytes + frame_bytes <= MAX_BUNDLE_BYTES) {
+        Some(envelope) => {
+            envelope.bytes += frame_bytes;
+            envelope.letters.push(letter);
         }
-        None => letters.push_back(Letter { messages: vec![message], bytes: frame_bytes, is_open }),
+        None => envelopes.push_back(Envelope { letters: vec![letter], bytes: frame_bytes, is_open }),
     }
 }
 
 /// Whether it is a small sealed frame.
-fn may_be_bundled(message: &Message) -> bool {
+fn may_be_bundled(frame: &[u8]) -> bool {
     let is_sealed = |kind: Kind| !matches!(kind, Kind::Presence | Kind::Stranger);
-    message.payload.len() <= MAX_BUNDLED_FRAME_BYTES
-        && Prefix::read(&message.payload).is_ok_and(|(prefix, _)| is_sealed(prefix.kind))
+    frame.len() <= MAX_BUNDLED_FRAME_BYTES && Prefix::read(frame).is_ok_and(|(prefix, _)| is_sealed(prefix.kind))
 }
 
-/// What messages to one inbox, or to the slots of one peer, have in common.
-#[derive(Debug, PartialEq, Eq)]
-enum Way<'a> {
-    Inbox(&'a str),
-    Slots(&'a str),
-}
-
-fn way(subject: &Subject) -> Way<'_> {
-    let text = subject.as_str();
-    match text.rsplit_once('.') {
-        Some((peer, slot)) if slot.parse::<u16>().is_ok() => Way::Slots(peer),
-        _ => Way::Inbox(text),
-    }
-}
-
-async fn send(core: &Core, slots: &Slots, letters: &mut VecDeque<Letter>) {
-    for Letter { messages, .. } in letters.drain(..) {
-        let waiting: Vec<Waiting> = messages.iter().filter_map(waiting).collect();
-        let message = match <[Message; 1]>::try_from(messages) {
-            Ok([message]) => message,
-            Err(messages) => bundled(slots, &messages, &waiting),
+async fn send(core: &Core, slots: &Slots, envelopes: &mut VecDeque<Envelope>) {
+    for Envelope { letters, .. } in envelopes.drain(..) {
+        let waiting: Vec<Waiting> = letters.iter().filter_map(waiting).collect();
+        let message = match <[Letter; 1]>::try_from(letters) {
+            Ok([letter]) => letter.into(),
+            Err(letters) => bundled(slots, &letters, &waiting),
         };
         if let Err(error) = core.publish(message).await {
             tracing::debug!(error = %error, "message could not be sent");
@@ -154,24 +185,26 @@ fn unsent(slots: &Slots, waiting: &[Waiting], error: &CallError) {
     waiting.iter().for_each(|call| slots.unsent(*call, error.clone()));
 }
 
-/// The call that a message makes.
-fn waiting(message: &Message) -> Option<Waiting> {
-    let slot = slot(message.reply.as_ref()?)?;
-    let (prefix, _) = Prefix::read(&message.payload).ok()?;
-    Some((slot, prefix.id))
-}
-
-fn slot(subject: &Subject) -> Option<u16> {
-    u16::try_from(subject::slot_of(subject)?).ok()
+/// The call that a letter makes.
+fn waiting(letter: &Letter) -> Option<Waiting> {
+    let (_, slot) = letter.reply.as_ref()?;
+    let (prefix, _) = Prefix::read(&letter.frame).ok()?;
+    Some((*slot, prefix.id))
 }
 
 /// One message; "no responders" to it means all the calls in it.
-fn bundled(slots: &Slots, messages: &[Message], waiting: &[Waiting]) -> Message {
-    let entries = messages.iter().map(|message| {
-        let answered_at = message.reply.as_ref().unwrap_or(&message.subject);
-        (slot(answered_at).unwrap_or(0), &message.payload)
-    });
+fn bundled(slots: &Slots, letters: &[Letter], waiting: &[Waiting]) -> Message {
+    let entries = letters.iter().map(|letter| (slot(letter), &letter.frame));
     let payload = Bytes::from(bundle::encode_bundle(entries));
-    let bundled = Message::new(messages[0].subject.clone(), payload);
+    let bundled = Message::new(letters[0].to.subject(), payload);
     if waiting.is_empty() { bundled } else { bundled.with_reply(slots.enter_bundle(waiting.to_vec())) }
+}
+
+/// The slot that a letter wants its answer on, or goes to.
+fn slot(letter: &Letter) -> u16 {
+    match (&letter.reply, &letter.to) {
+        (Some((_, slot)), _) => *slot,
+        (None, Place::Slot { number, .. }) => u16::try_from(*number).unwrap_or(0),
+        (None, Place::Subject(_)) => 0,
+    }
 }

@@ -9,7 +9,7 @@ use futures::StreamExt as _;
 use tokio::sync::Notify;
 use tokio::time::{Instant, MissedTickBehavior};
 
-use super::core::{Core, unix_ms};
+use super::core::{Core, Letter, Place, unix_ms};
 use super::member::{Learned, Members, Remote};
 use crate::damper::Damper;
 use crate::error::{Error, ErrorKind, Result};
@@ -122,7 +122,7 @@ impl Voice {
         let sign = |bytes: &[u8]| self.core.identity.sign(bytes);
         let frame = Stranger::encode(call, &self.presence(), &self.core.lattice, sign);
         if fits(&frame) {
-            self.core.outbox.post(Message::new(to, frame));
+            self.core.outbox.post(Letter { to: Place::Subject(to), reply: None, frame: frame.into() });
         }
     }
 

@@ -1,41 +1,39 @@
 //! The calls that arrive at the inbox of this peer: checked, served on a task each, answered.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, hash_map};
 use std::panic::AssertUnwindSafe;
+use std::pin::pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
 use futures::FutureExt as _;
+use futures::future::{BoxFuture, Either};
 use tokio::task::AbortHandle;
-use tokio::time::{Instant, timeout_at};
+use tokio::time::Instant;
 use tokio_util::task::TaskTracker;
 use uuid::Uuid;
 
 use super::Serve;
-use super::core::{Core, Lane, Refusal, unix_ms};
+use super::core::{Core, Lane, Letter, Place, Refusal};
 use super::member::{Learned, Members, Remote};
 use super::presence::Voice;
-use super::stream::{Arrival, Credit, Departure, Feed, pump};
+use super::stream::{Arrival, Credit, Departure, Feed, Outgoing, pump};
+use crate::deadline;
 use crate::error::CallError;
+use crate::id::EntityId;
 use crate::message::invocation::{Answer, Head, Invocation, MAX_DEPTH};
 use crate::message::presence::State;
 use crate::seal::Session;
-use crate::subject;
+use crate::subject::{self, Subject};
 use crate::transport::Message;
 use crate::wire::bundle::{decode_bundle, is_bundle};
 use crate::wire::flow::{decode_bare, decode_credit};
 use crate::wire::reply::{decode_error, encode_error};
-use crate::wire::{CallFrame, Chunk, End, Kind, Malformed, PREFIX_BYTES, Prefix, ReplyFrame, Stamp, Tag};
+use crate::wire::{CallFrame, Chunk, End, Kind, Malformed, PREFIX_BYTES, Prefix, ReplyFrame, Tag};
 
 /// The most calls that are served at a time.
 const MAX_SERVED: usize = 8192;
-
-/// How far two clocks may differ, in milliseconds.
-const CLOCK_SLACK_MS: i64 = 60_000;
-
-/// The longest time a call may have.
-const LONGEST_BUDGET: Duration = Duration::from_secs(3600);
 
 /// The serving half of a peer.
 pub(super) struct Server {
@@ -51,6 +49,9 @@ pub(super) struct Server {
 
 type Key = (Tag, Uuid);
 
+/// Where a frame wants its answer: a slot of the peer that it came from, and the number of the slot that it means.
+type Reply<'a> = (&'a Subject, u32);
+
 struct Entry {
     session: Arc<Session>,
     task: AbortHandle,
@@ -58,13 +59,13 @@ struct Entry {
     download: Option<Arc<Credit>>,
 }
 
-/// A call that was checked.
+/// A call that was checked, and its answer in the making.
 struct Job {
-    remote: Arc<Remote>,
     lane: Lane,
-    head: Head,
-    arrival: Arrival,
     entered: Entered,
+    target: EntityId,
+    deadline: Instant,
+    answer: BoxFuture<'static, Result<Answer<Bytes>, CallError>>,
 }
 
 impl Server {
@@ -84,7 +85,8 @@ impl Server {
             self.receive_bundle(message);
             return None;
         }
-        match self.receive_frame(message) {
+        let slot = message.reply.as_ref().and_then(subject::slot_of);
+        match self.receive_frame(&message.payload, message.reply.as_ref().zip(slot)) {
             Ok(ended) => ended,
             Err(refusal) => {
                 self.core.refused.count(refusal);
@@ -95,7 +97,7 @@ impl Server {
 
     /// How many calls are served now.
     pub(super) fn in_service(&self) -> usize {
-        self.lock().len()
+        self.tasks.len()
     }
 
     /// Waits until no call is served any more.
@@ -117,18 +119,20 @@ impl Server {
             return self.core.refused.count(Refusal::Malformed);
         };
         for (slot, frame) in frames {
-            let reply = message.reply.as_ref().and_then(|reply| subject::other_slot(reply, slot));
-            let message = Message { reply, ..Message::new(message.subject.clone(), frame) };
-            let refusal = match Prefix::read(&message.payload) {
-                Ok((prefix, _)) if prefix.kind != Kind::Presence => self.receive_frame(&message).err(),
+            let reply = message.reply.as_ref().map(|reply| (reply, slot.into()));
+            let refusal = match Prefix::read(&frame) {
+                Ok((prefix, _)) if prefix.kind != Kind::Presence => self.receive_frame(&frame, reply).err(),
                 _ => Some(Refusal::Malformed),
             };
             refusal.into_iter().for_each(|refusal| self.core.refused.count(refusal));
         }
     }
 
-    fn receive_frame(self: &Arc<Self>, message: &Message) -> Result<Option<Arc<Remote>>, Refusal> {
-        let payload = &message.payload;
+    fn receive_frame(
+        self: &Arc<Self>,
+        payload: &Bytes,
+        reply: Option<Reply<'_>>,
+    ) -> Result<Option<Arc<Remote>>, Refusal> {
         let (prefix, _) = Prefix::read(payload).map_err(malformed)?;
         if prefix.kind == Kind::Presence {
             let learned = self.members.learn(payload)?;
@@ -136,22 +140,22 @@ impl Server {
         }
         let remote = self.members.view().by_tag.get(&prefix.tag).cloned();
         let Some(remote) = remote else {
-            self.refuse_stranger(prefix, message);
+            self.refuse_stranger(prefix, reply);
             return Err(Refusal::Strange);
         };
         let body = remote.session.open(payload).ok_or(Refusal::Unsealed)?;
         let bytes = &body[PREFIX_BYTES..];
         match prefix.kind {
-            Kind::Call => self.receive_call(remote, prefix.id, bytes, message)?,
+            Kind::Call => self.receive_call(remote, prefix.id, (payload, bytes), reply)?,
             _ => self.receive_flow((prefix.tag, prefix.id), prefix.kind, bytes, payload).map_err(malformed)?,
         }
         Ok(None)
     }
 
-    fn refuse_stranger(&self, prefix: Prefix, message: &Message) {
-        let to = message.reply.as_ref().filter(|to| subject::is_reply_slot(&self.core.lattice, to));
-        if let Some(to) = to.filter(|_| prefix.kind == Kind::Call && self.members.may_check()) {
-            self.voice.refuse_stranger(prefix, to.clone());
+    fn refuse_stranger(&self, prefix: Prefix, reply: Option<Reply<'_>>) {
+        let reply = reply.filter(|(slot, _)| subject::is_reply_slot(&self.core.lattice, slot));
+        if let Some((slot, number)) = reply.filter(|_| prefix.kind == Kind::Call && self.members.may_check()) {
+            self.voice.refuse_stranger(prefix, subject::other_slot(slot, number));
         }
     }
 
@@ -159,28 +163,33 @@ impl Server {
         self: &Arc<Self>,
         remote: Arc<Remote>,
         id: Uuid,
-        bytes: &[u8],
-        message: &Message,
+        (payload, bytes): (&Bytes, &[u8]),
+        reply: Option<Reply<'_>>,
     ) -> Result<(), Refusal> {
-        let frame = CallFrame::decode(id, bytes, Instant::now()).map_err(malformed)?;
+        let now = Instant::now();
+        let mut frame = CallFrame::decode(id, bytes, now, &mut remote.names()).map_err(malformed)?;
         if !remote.session.is_first(frame.stamp.sequence) {
             return Err(Refusal::Replayed);
         }
         // Nobody may make this peer publish but to the slots of the caller.
-        let to = message.reply.clone().filter(|to| remote.slots.matches(to)).ok_or(Refusal::Malformed)?;
-        if self.lock().contains_key(&(remote.session.incoming_tag(), id)) {
-            return Err(Refusal::Replayed);
-        }
+        let own = reply.filter(|(slot, _)| subject::is_slot_in(&remote.slots, slot));
+        let (_, number) = own.ok_or(Refusal::Malformed)?;
+        let to = Place::Slot { of: remote.slots.clone(), number };
         let lane = Lane { session: Arc::clone(&remote.session), id, to };
-        let checked = match budget(&remote, frame.stamp)? {
+        let checked = match remote.time_left(frame.stamp)? {
             Ok(left) => self.check(&frame).map(|()| left),
             Err(error) => Err(error),
         };
         match checked {
-            Ok(left) => self.start(remote, lane, frame, (message, left)),
-            Err(error) => self.refuse(&lane, &error),
+            Ok(left) => {
+                frame.head.context.deadline = now + left;
+                self.start(&remote, lane, frame, payload)
+            }
+            Err(error) => {
+                self.refuse(&lane, &error);
+                Ok(())
+            }
         }
-        Ok(())
     }
 
     fn check(&self, frame: &CallFrame<'_>) -> Result<(), CallError> {
@@ -204,35 +213,61 @@ impl Server {
 
     fn start(
         self: &Arc<Self>,
-        remote: Arc<Remote>,
+        remote: &Remote,
         lane: Lane,
         frame: CallFrame<'_>,
-        (message, left): (&Message, Duration),
-    ) {
-        let CallFrame { mut head, args, body, .. } = frame;
-        head.context.deadline = Instant::now() + left;
-        let (feed, arrival) = Arrival::new(&self.core, &lane, (args, body), &message.payload);
+        payload: &Bytes,
+    ) -> Result<(), Refusal> {
+        let CallFrame { head, args, body, .. } = frame;
+        let (feed, arrival) = Arrival::new(&self.core, &lane, (args, body), payload);
         let key = (remote.session.incoming_tag(), lane.id);
         let session = Arc::clone(&remote.session);
+        let (target, deadline) = (head.target.clone(), head.context.deadline);
+        let answer = self.answer(remote, head, arrival);
         // Entered and taken out under one lock: the task cannot end before it is entered.
         let mut served = self.lock();
+        let hash_map::Entry::Vacant(place) = served.entry(key) else { return Err(Refusal::Replayed) };
         let entered = Entered { server: Arc::clone(self), key };
-        let job = Job { remote, lane, head, arrival, entered };
+        let job = Job { lane, entered, target, deadline, answer };
         let task = self.tasks.spawn(run(job)).abort_handle();
-        served.insert(key, Entry { session, task, feed, download: None });
+        place.insert(Entry { session, task, feed, download: None });
+        Ok(())
+    }
+
+    /// The answer to a call, in the making once this is awaited.
+    fn answer(
+        &self,
+        remote: &Remote,
+        head: Head,
+        arrival: Arrival,
+    ) -> BoxFuture<'static, Result<Answer<Bytes>, CallError>> {
+        let serve = Arc::clone(self.serve.as_ref().expect("calls are refused where nobody serves"));
+        let claims = remote.claims.load_full();
+        match arrival.whole() {
+            Ok((args, body)) => serve.serve(claims, Invocation { head, args, body }),
+            Err(arrival) => Box::pin(async move {
+                let (args, body) = arrival.read().await?;
+                serve.serve(claims, Invocation { head, args, body }).await
+            }),
+        }
     }
 
     fn refuse(&self, lane: &Lane, error: &CallError) {
-        self.core.outbox.post(lane.message(encode_error(lane.prefix(Kind::Error), error)));
+        self.core.outbox.post(lane.letter(encode_error(lane.prefix(Kind::Error), error)));
     }
 
     /// Sends what is all of an answer: at once, or with others where there are others.
-    async fn reply(&self, message: Message) {
-        if self.in_service() > 1 {
-            self.core.outbox.send_soon(message).await;
-        } else if let Err(error) = self.core.publish(message).await {
-            tracing::debug!(error = %error, "answer could not be sent");
+    fn reply(&self, letter: Letter) -> impl Future<Output = ()> + Send {
+        if self.in_service() > 1 || !self.core.outbox.is_empty() {
+            return Either::Left(self.core.outbox.send_soon(letter));
         }
+        let sending = self.core.publish(letter);
+        // Boxed, because every call carries the room for this and few take it.
+        Either::Right(Box::pin(async move {
+            if let Err(error) = sending.await {
+                tracing::debug!(error = %error, "answer could not be sent");
+            }
+        }))
     }
 
     fn receive_flow(&self, key: Key, kind: Kind, bytes: &[u8], payload: &Bytes) -> Result<(), Malformed> {
@@ -301,69 +336,41 @@ impl Drop for Entered {
 }
 
 /// Serves one call and sends its answer, body and all.
-async fn run(job: Job) {
-    let Job { remote, lane, head, arrival, entered } = job;
-    let server = Arc::clone(&entered.server);
-    let target = head.target.clone();
-    let deadline = head.context.deadline;
-    let serving = AssertUnwindSafe(answer(&server, &remote, head, arrival)).catch_unwind();
-    let outcome = match timeout_at(deadline, serving).await {
-        Ok(Ok(outcome)) => outcome,
-        Ok(Err(_)) => Err(CallError::trap(format!("{target} panicked"))),
-        Err(_) => Err(CallError::deadline(format!("{target} had no answer when the time was over"))),
-    };
-    match outcome {
-        Ok(Answer { value, body }) => {
-            let departure = Departure::new(value, body, server.core.frame_limit_bytes());
-            send(&server, &entered, lane, departure).await;
-        }
-        Err(error) => {
-            let frame = encode_error(lane.prefix(Kind::Error), &error);
-            server.reply(lane.message(frame)).await;
+fn run(job: Job) -> impl Future<Output = ()> + Send {
+    let Job { lane, entered, target, deadline, answer } = job;
+    async move {
+        let outcome = match deadline::by(deadline, pin!(AssertUnwindSafe(answer).catch_unwind())).await {
+            Ok(Ok(outcome)) => outcome,
+            Ok(Err(_)) => Err(CallError::trap(format!("{target} panicked"))),
+            Err(_) => Err(CallError::deadline(format!("{target} had no answer when the time was over"))),
+        };
+        let server = &*entered.server;
+        let Answer { value, body } = match outcome {
+            Ok(answer) => answer,
+            Err(error) => return server.reply(lane.letter(encode_error(lane.prefix(Kind::Error), &error))).await,
+        };
+        let departure = Departure::new(value, body, server.core.frame_limit_bytes());
+        let (value, body) = departure.parts();
+        let frame = ReplyFrame { value, body }.encode(lane.session.outgoing_tag(), lane.id);
+        match departure.rest() {
+            None => server.reply(lane.letter(frame)).await,
+            // Boxed, because every call carries the room for this and few take it.
+            Some(rest) => Box::pin(send_all(&entered, lane, frame, rest)).await,
         }
     }
 }
 
-async fn answer(server: &Server, remote: &Remote, head: Head, arrival: Arrival) -> Result<Answer<Bytes>, CallError> {
-    let serve = server.serve.as_ref().expect("calls are refused where nobody serves");
-    let (args, body) = arrival.read().await?;
-    let claims = remote.claims.load_full();
-    serve.serve(&claims, Invocation { head, args, body }).await
-}
-
-async fn send(server: &Server, entered: &Entered, lane: Lane, departure: Departure) {
-    let (value, body) = departure.parts();
-    let frame = ReplyFrame { value, body }.encode(lane.session.outgoing_tag(), lane.id);
-    let Some(rest) = departure.rest() else {
-        return server.reply(lane.message(frame)).await;
-    };
+/// Sends the frame of an answer and what follows it.
+async fn send_all(entered: &Entered, lane: Lane, frame: Vec<u8>, rest: Outgoing) {
+    let server = &entered.server;
     let credit = Arc::new(Credit::default());
     if let Some(entry) = server.lock().get_mut(&entered.key) {
         entry.download = Some(Arc::clone(&credit));
     }
     // At once, because the rest must not overtake it.
-    match server.core.publish(lane.message(frame)).await {
-        // Boxed, because every call carries the room for this and few take it.
-        Ok(()) => Box::pin(pump(Arc::clone(&server.core), lane, credit, rest)).await,
+    match server.core.publish(lane.letter(frame)).await {
+        Ok(()) => pump(Arc::clone(&server.core), lane, credit, rest).await,
         Err(error) => tracing::debug!(error = %error, "answer could not be sent"),
-    }
-}
-
-/// The time that is left of a call's, or why its clock cannot be believed.
-fn budget(remote: &Remote, stamp: Stamp) -> Result<Result<Duration, CallError>, Refusal> {
-    let signed = |ms: u64| i64::try_from(ms).unwrap_or(i64::MAX);
-    let behind_ms = remote.clock_offset_ms.load(std::sync::atomic::Ordering::Relaxed);
-    if behind_ms.abs() > CLOCK_SLACK_MS {
-        let (seconds, side) = (behind_ms.abs() / 1000, if behind_ms > 0 { "behind" } else { "ahead of" });
-        let peer = remote.session.peer();
-        let message = format!("the clock of {peer} is {seconds} s {side} ours: set both, e.g. by NTP");
-        return Ok(Err(CallError::denied(message)));
-    }
-    let age_ms = signed(unix_ms()).saturating_sub(signed(stamp.issued_at_ms)).saturating_sub(behind_ms).max(0);
-    let left_ms = signed(stamp.budget_ms).saturating_sub(age_ms);
-    match u64::try_from(left_ms) {
-        Ok(left_ms) if left_ms > 0 => Ok(Ok(Duration::from_millis(left_ms).min(LONGEST_BUDGET))),
-        _ => Err(Refusal::Expired),
     }
 }
 

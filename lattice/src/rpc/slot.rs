@@ -84,8 +84,8 @@ pub(super) struct Held {
 
 impl Held {
     /// Where the answer is awaited.
-    pub(super) fn subject(&self) -> &Subject {
-        &self.subject
+    pub(super) fn reply(&self) -> (Subject, u16) {
+        (self.subject.clone(), u16::try_from(self.slot).expect("slots are at most 65,536"))
     }
 
     /// Frees the slot; there is nothing to tell the other end.
@@ -112,7 +112,7 @@ impl Drop for Held {
     fn drop(&mut self) {
         let entry = self.slots.free(self.slot);
         if let Some(lane) = self.cancel.take() {
-            self.slots.core.outbox.post(lane.message(encode_bare(lane.prefix(Kind::Cancel))));
+            self.slots.core.outbox.post(lane.letter(encode_bare(lane.prefix(Kind::Cancel))));
         }
         drop(entry);
     }

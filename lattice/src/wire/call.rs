@@ -6,17 +6,14 @@ use std::time::Duration;
 use tokio::time::Instant;
 use uuid::Uuid;
 
+use super::names::{Named, Names};
 use super::pack::{Reader, Writer};
-use super::{HEADER_BYTES, Kind, MAX_FRAME_BYTES, MAX_TEXT_BYTES, MAX_TRACE_STATE_BYTES, Malformed, Prefix, Tag};
+use super::{Kind, MAX_FRAME_BYTES, MAX_TEXT_BYTES, MAX_TRACE_STATE_BYTES, Malformed, Prefix, Tag};
 use crate::contract::{Interface, Signature};
-use crate::id::{EntityId, LinkName};
 use crate::message::invocation::{Context, Encoding, Head, Trace};
 
 /// The longest name of an interface, in bytes.
 const MAX_INTERFACE_BYTES: usize = 256;
-
-/// The longest name or id, in bytes.
-const MAX_NAME_BYTES: usize = 64;
 
 /// Arguments or a result: in the frame, or so many bytes in front of the streamed body.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -128,7 +125,7 @@ impl<'a> CallFrame<'a> {
     pub fn encode(tag: Tag, stamp: Stamp, head: &Head, parts: (Value<'_>, Part<'_>)) -> Result<Vec<u8>, Malformed> {
         check_texts(head)?;
         let (args, body) = parts;
-        let room = HEADER_BYTES.min(1024) + args.inline_len() + body.inline_len();
+        let room = head_len(head) + args.inline_len() + body.inline_len();
         let mut writer = Prefix { kind: Kind::Call, tag, id: head.id }.start(room);
         writer.array(17);
         writer.uint(stamp.sequence);
@@ -151,8 +148,9 @@ impl<'a> CallFrame<'a> {
         Ok(writer.into_bytes())
     }
 
-    /// Decodes what follows the prefix of a call. The head's deadline is `now` and its whole budget.
-    pub fn decode(id: Uuid, bytes: &'a [u8], now: Instant) -> Result<Self, Malformed> {
+    /// Decodes what follows the prefix of a call, with the `names` that this peer sent before. The head's deadline is
+    /// `now` and its whole budget.
+    pub fn decode(id: Uuid, bytes: &'a [u8], now: Instant, names: &mut Names) -> Result<Self, Malformed> {
         let mut reader = Reader::new(bytes);
         reader.array(17)?;
         let stamp = Stamp {
@@ -161,14 +159,15 @@ impl<'a> CallFrame<'a> {
             budget_ms: u64::from(reader.small::<u32>()?),
         };
         let (attempt, depth) = (reader.small()?, reader.small()?);
+        let Named { source, target, link, interface, function } = names.read(&mut reader)?;
         let head = Head {
             id,
             attempt,
-            source: entity(&mut reader)?,
-            target: entity(&mut reader)?,
-            link: LinkName::parse(reader.str(MAX_NAME_BYTES)?).map_err(|_| Malformed("has an invalid link name"))?,
-            interface: interface(&mut reader)?,
-            function: reader.str(MAX_TEXT_BYTES)?.into(),
+            source,
+            target,
+            link,
+            interface,
+            function,
             signature: reader.option(|reader| reader.array_of().map(Signature))?,
             encoding: encoding(reader.uint()?)?,
             grant_epoch: reader.uint()?,
@@ -185,6 +184,16 @@ impl<'a> CallFrame<'a> {
     }
 }
 
+/// About how long a head is when it is written, in bytes; not less.
+fn head_len(head: &Head) -> usize {
+    let Head { source, target, link, interface, function, context, .. } = head;
+    let texts = [function, source.as_str(), target.as_str(), link.as_str(), interface.as_str()];
+    let texts = texts.into_iter().chain(context.idempotency_key.as_deref());
+    let trace = context.trace.iter().flat_map(|trace| std::iter::once(&*trace.parent).chain(trace.state.as_deref()));
+    // Numbers have at most 9 bytes, texts and lists a head of 5, and sealing adds 32.
+    160 + texts.chain(trace).map(|text| 5 + text.len()).sum::<usize>()
+}
+
 fn check_texts(head: &Head) -> Result<(), Malformed> {
     let trace = head.context.trace.as_ref();
     let fits = |text: Option<&str>, max| text.is_none_or(|text| text.len() <= max);
@@ -193,10 +202,6 @@ fn check_texts(head: &Head) -> Result<(), Malformed> {
         && fits(trace.map(|trace| &*trace.parent), MAX_TEXT_BYTES)
         && fits(trace.and_then(|trace| trace.state.as_deref()), MAX_TRACE_STATE_BYTES);
     if fit { Ok(()) } else { Err(Malformed("has a function name, idempotency key or trace that is too long")) }
-}
-
-fn entity(reader: &mut Reader<'_>) -> Result<EntityId, Malformed> {
-    EntityId::parse(reader.str(MAX_NAME_BYTES)?).map_err(|_| Malformed("has an invalid id"))
 }
 
 pub(super) fn interface(reader: &mut Reader<'_>) -> Result<Interface, Malformed> {

@@ -9,12 +9,14 @@ use crate::error::{Error, ErrorKind};
 pub mod bundle;
 mod call;
 pub mod flow;
+mod names;
 pub mod pack;
 mod presence;
 pub mod reply;
 
 pub use call::{CallFrame, Part, Stamp, Value};
 pub use flow::{Chunk, End};
+pub use names::Names;
 pub(crate) use presence::fits;
 pub use presence::{SignedPresence, Stranger};
 pub use reply::ReplyFrame;

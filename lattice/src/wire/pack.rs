@@ -152,6 +152,20 @@ impl<'a> Reader<'a> {
 
     /// A text of at most `max` bytes.
     pub fn str(&mut self, max: usize) -> Result<&'a str, Malformed> {
+        let len = self.text_len()?;
+        let bytes = self.sized(len, max)?;
+        std::str::from_utf8(bytes).map_err(|_| Malformed("has text that is not UTF-8"))
+    }
+
+    /// Passes a text without looking at it; how many bytes it is with its head.
+    pub(super) fn skip_str(&mut self) -> Result<usize, Malformed> {
+        let before = self.rest.len();
+        let len = usize::try_from(self.text_len()?).unwrap_or(usize::MAX);
+        self.raw(len)?;
+        Ok(before - self.rest.len())
+    }
+
+    fn text_len(&mut self) -> Result<u64, Malformed> {
         let len = match self.byte()? {
             marker @ 0xa0..=0xbf => u64::from(marker & 0x1f),
             0xd9 => self.number(1, 32)?,
@@ -159,8 +173,7 @@ impl<'a> Reader<'a> {
             0xdb => self.number(4, 0x1_0000)?,
             _ => return Err(Malformed("has another type where text belongs")),
         };
-        let bytes = self.sized(len, max)?;
-        std::str::from_utf8(bytes).map_err(|_| Malformed("has text that is not UTF-8"))
+        Ok(len)
     }
 
     /// Bytes, at most `max`.

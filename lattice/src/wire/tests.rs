@@ -9,7 +9,7 @@ use uuid::Uuid;
 use super::flow::{decode_bare, decode_credit, encode_bare, encode_credit};
 use super::reply::{decode_error, encode_error};
 use super::{
-    CallFrame, Chunk, End, Kind, MAX_FRAME_BYTES, MAX_MESSAGE_BYTES, PREFIX_BYTES, Part, Prefix, ReplyFrame,
+    CallFrame, Chunk, End, Kind, MAX_FRAME_BYTES, MAX_MESSAGE_BYTES, Names, PREFIX_BYTES, Part, Prefix, ReplyFrame,
     SignedPresence, Stamp, Stranger, Tag, Value,
 };
 use crate::contract::{Interface, Signature};
@@ -119,7 +119,7 @@ fn a_call_is_read_as_it_was_written() {
     let (read, rest) = Prefix::read(&bytes).unwrap();
     assert_eq!(read, prefix(Kind::Call));
     let now = Instant::now();
-    let call = CallFrame::decode(read.id, rest, now).unwrap();
+    let call = CallFrame::decode(read.id, rest, now, &mut Names::default()).unwrap();
     assert_eq!((call.stamp, call.args, call.body), (STAMP, Value::Inline(b"\x91\xa3Ada"), Part::Inline(b"body")));
     let expected = Head { context: Context { deadline: now + Duration::from_secs(10), ..head().context }, ..head() };
     assert_eq!(format!("{:?}", call.head), format!("{expected:?}"));
@@ -170,7 +170,7 @@ fn a_frame_over_the_limit_is_refused() {
 fn decode_all(bytes: &[u8]) -> bool {
     let Ok((prefix, rest)) = Prefix::read(bytes) else { return false };
     match prefix.kind {
-        Kind::Call => CallFrame::decode(prefix.id, rest, Instant::now()).is_ok(),
+        Kind::Call => CallFrame::decode(prefix.id, rest, Instant::now(), &mut Names::default()).is_ok(),
         Kind::Reply => ReplyFrame::decode(rest).is_ok(),
         Kind::Error | Kind::Abort => decode_error(rest).is_ok(),
         Kind::Chunk => Chunk::decode(rest).is_ok(),
@@ -200,7 +200,7 @@ proptest! {
         bytes.truncate(cut.max(1));
         if let Ok((prefix, rest)) = Prefix::read(&bytes)
             && prefix.kind == Kind::Call
-            && let Ok(call) = CallFrame::decode(prefix.id, rest, Instant::now())
+            && let Ok(call) = CallFrame::decode(prefix.id, rest, Instant::now(), &mut Names::default())
         {
             let again = CallFrame::encode(prefix.tag, call.stamp, &call.head, (call.args, call.body)).unwrap();
             assert_eq!(again, bytes, "one value has one encoding");

@@ -11,3 +11,4 @@ mod failover;
 mod nats_server;
 mod scene;
 mod support;
+mod together;

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use async_trait::async_trait;
 use bytes::Bytes;
+use futures::future::BoxFuture;
 use http_body_util::{BodyExt as _, StreamBody};
 use trellis_lattice::body::Body;
 use trellis_lattice::contract::Interface;
@@ -85,13 +85,18 @@ impl Drop for Counted<'_> {
     }
 }
 
-#[async_trait]
 impl Serve for Functions {
-    async fn serve(
-        &self,
-        _from: &Verified<PeerClaims>,
+    fn serve(
+        self: Arc<Self>,
+        _from: Arc<Verified<PeerClaims>>,
         invocation: Invocation<Bytes>,
-    ) -> Result<Answer<Bytes>, CallError> {
+    ) -> BoxFuture<'static, Result<Answer<Bytes>, CallError>> {
+        Box::pin(async move { self.perform(invocation).await })
+    }
+}
+
+impl Functions {
+    async fn perform(&self, invocation: Invocation<Bytes>) -> Result<Answer<Bytes>, CallError> {
         self.started.fetch_add(1, Ordering::SeqCst);
         self.running.fetch_add(1, Ordering::SeqCst);
         let _running = Counted(&self.running);

@@ -19,6 +19,10 @@ mod native;
 mod proxy;
 mod serve;
 
+/// As in `trellis`, so that it makes no difference.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 /// A host with nothing in it.
 #[derive(Parser)]
 struct Arguments {

@@ -20,6 +20,10 @@ mod remote;
 mod start;
 mod world;
 
+/// As in `trellis`.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 /// Measures Trellis from inside.
 #[derive(Parser)]
 struct Arguments {

@@ -13,7 +13,7 @@ use tokio::time::Instant;
 use tokio_util::task::AbortOnDropHandle;
 use trellis_lattice::wire::flow::{decode_bare, decode_credit};
 use trellis_lattice::wire::reply::decode_error;
-use trellis_lattice::wire::{CallFrame, Chunk, End, Kind, MAX_FRAME_BYTES, Malformed, Prefix, ReplyFrame};
+use trellis_lattice::wire::{CallFrame, Chunk, End, Kind, MAX_FRAME_BYTES, Malformed, Names, Prefix, ReplyFrame};
 use uuid::Uuid;
 
 use super::body::{Credit, Feed};
@@ -121,12 +121,16 @@ async fn write(shared: Arc<Shared>, queue: Queue, stream: tokio::net::unix::Owne
     }
 }
 
+/// The tasks that serve calls, and what calls named.
+type Serving<'a> = (&'a mut JoinSet<()>, &'a mut Names);
+
 async fn read(
     shared: Arc<Shared>,
     mut messages: Messages<tokio::net::unix::OwnedReadHalf>,
     controls: mpsc::Sender<Bytes>,
 ) {
     let mut tasks = JoinSet::new();
+    let mut names = Names::default();
     let reason = loop {
         let message = tokio::select! {
             message = messages.next() => message,
@@ -134,7 +138,7 @@ async fn read(
         };
         match message {
             Ok(Some(message)) => {
-                if let Err(reason) = shared.take(message, &controls, &mut tasks) {
+                if let Err(reason) = shared.take(message, &controls, (&mut tasks, &mut names)) {
                     break reason;
                 }
             }
@@ -173,18 +177,18 @@ impl Shared {
         self: &Arc<Self>,
         message: Bytes,
         controls: &mpsc::Sender<Bytes>,
-        tasks: &mut JoinSet<()>,
+        serving: Serving<'_>,
     ) -> Result<(), String> {
         if message.first() == Some(&b'{') {
             return controls.try_send(message).map_err(|_| "too many control messages came".to_owned());
         }
-        self.frame(&message, tasks).map_err(|error| error.to_string())
+        self.frame(&message, serving).map_err(|error| error.to_string())
     }
 
-    fn frame(self: &Arc<Self>, message: &Bytes, tasks: &mut JoinSet<()>) -> Result<(), Malformed> {
+    fn frame(self: &Arc<Self>, message: &Bytes, (tasks, names): Serving<'_>) -> Result<(), Malformed> {
         let (Prefix { kind, id, .. }, content) = Prefix::read(message)?;
         match kind {
-            Kind::Call => begin(self, CallFrame::decode(id, content, Instant::now())?, message, tasks),
+            Kind::Call => begin(self, CallFrame::decode(id, content, Instant::now(), names)?, message, tasks),
             Kind::Reply => self.answered(id, message, &ReplyFrame::decode(content)?),
             Kind::Error => self.failed(id, decode_error(content)?),
             Kind::Chunk => {

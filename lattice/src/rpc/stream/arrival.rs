@@ -59,12 +59,19 @@ impl Arrival {
         self
     }
 
+    /// Value and body where both are here, as most are.
+    pub(in crate::rpc) fn whole(self) -> Result<(Bytes, Body), Self> {
+        if self.stream.is_some() {
+            return Err(self);
+        }
+        Ok((self.value.unwrap_or_default(), self.body))
+    }
+
     /// Reads the value to its end; the body may still be under way.
     pub(in crate::rpc) async fn read(self) -> Result<(Bytes, Body), CallError> {
         match self.stream {
             None => Ok((self.value.unwrap_or_default(), self.body)),
-            // Boxed, because every call carries the room for this and few take it.
-            Some((reader, has_body)) => Box::pin(read_stream(reader, has_body, self.value, self.body)).await,
+            Some((reader, has_body)) => read_stream(reader, has_body, self.value, self.body).await,
         }
     }
 }

@@ -218,7 +218,7 @@ impl Reader {
     /// Says what was granted; again soon, if that cannot be sent now.
     fn say_credit(&mut self) {
         let frame = encode_credit(self.lane.prefix(Kind::Credit), self.granted.load(Ordering::Acquire));
-        if !self.core.outbox.post(self.lane.message(frame)) {
+        if !self.core.outbox.post(self.lane.letter(frame)) {
             self.idle.as_mut().reset(Instant::now() + CREDIT_RETRY);
         }
     }
@@ -309,7 +309,7 @@ impl Drop for Reader {
         }
         // A caller that drops the answer's body leaves by its slot; a server only stops the caller's body.
         if !self.is_done && self.held.is_none() {
-            self.core.outbox.post(self.lane.message(encode_bare(self.lane.prefix(Kind::Stop))));
+            self.core.outbox.post(self.lane.letter(encode_bare(self.lane.prefix(Kind::Stop))));
         }
     }
 }

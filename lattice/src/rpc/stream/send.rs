@@ -136,7 +136,7 @@ impl Sender {
 
     async fn chunk(&mut self, data: &[u8]) -> Result<(), CallError> {
         let frame = Chunk { sequence: self.take_sequence(), data }.encode(self.lane.prefix(Kind::Chunk));
-        self.core.publish(self.lane.message(frame)).await
+        self.core.publish(self.lane.letter(frame)).await
     }
 
     async fn end(&mut self, trailers: Option<HeaderMap>) -> Result<(), CallError> {
@@ -144,11 +144,11 @@ impl Sender {
         let trailers = trailers.iter().map(|(name, value)| (name.as_str(), value.as_bytes())).collect();
         let end = End { sequence: self.take_sequence(), trailers };
         let frame = end.encode(self.lane.prefix(Kind::End)).map_err(|error| CallError::too_large(error.to_string()))?;
-        self.core.publish(self.lane.message(frame)).await
+        self.core.publish(self.lane.letter(frame)).await
     }
 
     fn abort(&mut self, error: &CallError) {
-        self.core.outbox.post(self.lane.message(encode_error(self.lane.prefix(Kind::Abort), error)));
+        self.core.outbox.post(self.lane.letter(encode_error(self.lane.prefix(Kind::Abort), error)));
     }
 
     fn take_sequence(&mut self) -> u64 {
