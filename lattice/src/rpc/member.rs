@@ -54,7 +54,7 @@ pub(super) struct Remote {
     /// Whether it was sent our presence, so that it can open what we seal.
     pub(super) is_introduced: AtomicBool,
     /// What its calls named. A lock, though only the inbox task reads calls, because that task shares this with others.
-    pub(super) names: Mutex<Names>,
+    names: Mutex<Names>,
     /// How far its clock seems to be behind ours, in milliseconds; what messages take on the way is in it.
     pub(super) clock_offset_ms: AtomicI64,
 }

@@ -68,7 +68,7 @@ impl Outbox {
     pub(super) fn send_soon(&self, letter: Letter) -> impl Future<Output = ()> {
         // Boxed, because every call carries the room for this and few take it.
         let full = match self.try_post(letter) {
-            Err(TrySendError::Full(outgoing)) => Some(Box::pin(self.put(outgoing))),
+            Err(TrySendError::Full(outgoing)) => Some(Box::pin(self.post_later(outgoing))),
             Ok(()) | Err(TrySendError::Closed(_)) => None,
         };
         async {
@@ -79,7 +79,7 @@ impl Outbox {
     }
 
     /// Waits for a place. The queue is closed only when the peer has ended, and nobody waits for its answers then.
-    async fn put(&self, outgoing: Outgoing) {
+    async fn post_later(&self, outgoing: Outgoing) {
         if let Ok(place) = self.waiting.reserve().await {
             self.unsent.fetch_add(1, Ordering::Relaxed);
             place.send(outgoing);
@@ -96,7 +96,7 @@ impl Outbox {
     /// Waits until what was posted so far is sent.
     pub(super) async fn until_posted(&self) {
         let (tx, rx) = oneshot::channel();
-        self.put(Outgoing::Mark(tx)).await;
+        self.post_later(Outgoing::Mark(tx)).await;
         let _ = rx.await;
     }
 }
@@ -206,5 +206,26 @@ fn slot(letter: &Letter) -> u16 {
         (Some((_, slot)), _) => *slot,
         (None, Place::Slot { number, .. }) => u16::try_from(*number).unwrap_or(0),
         (None, Place::Subject(_)) => 0,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::Ordering;
+
+    use bytes::Bytes;
+    use futures::FutureExt as _;
+
+    use super::{Letter, OUTBOX, Outbox, Place};
+    use crate::subject::one_time_inbox;
+
+    #[test]
+    fn who_leaves_before_there_is_a_place_is_not_counted() {
+        let (outbox, _posted) = Outbox::new();
+        let letter = || Letter { to: Place::Subject(one_time_inbox(0)), reply: None, frame: Bytes::new() };
+        assert!(outbox.is_empty());
+        while outbox.post(letter()) {}
+        assert!(outbox.send_soon(letter()).now_or_never().is_none(), "it waits, and leaves");
+        assert_eq!(outbox.unsent.load(Ordering::Relaxed), OUTBOX);
     }
 }
