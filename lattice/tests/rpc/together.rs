@@ -43,3 +43,21 @@ fn messages(seen: &mut Subscription) -> usize {
         })
         .count()
 }
+
+/// On a worker of the kind that hosts have, where whoever is woken runs next: what waits to be sent is looked at again
+/// before it goes.
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+async fn answers_that_are_made_one_after_the_other_are_few_messages() {
+    let seen = tokio::spawn(async {
+        let scene = Scene::set().await;
+        let spy = scene.bus.endpoint("spy");
+        let slots = reply_slots(&scene.member.authority.lattice, scene.caller.id());
+        let mut answers = spy.subscribe(slots, None).await.unwrap();
+        for _ in 0..5 {
+            join_all((0..CALLS).map(|_| async { scene.caller.call(call("echo", "")).await.unwrap() })).await;
+        }
+        messages(&mut answers)
+    });
+    let seen = seen.await.unwrap();
+    assert!(seen <= 20, "{seen} messages with {} answers", 5 * CALLS);
+}
